@@ -117,7 +117,7 @@ fn grey(bytes: &[u8], color: png::ColorType) -> Vec<f32> {
         [v, ..] => unit(v),
         [] => 0.0,
     };
-    let opacity = |p: &[u8]| if samples % 2 == 0 { unit(p[samples - 1]) } else { 1.0 };
+    let opacity = |p: &[u8]| if samples.is_multiple_of(2) { unit(p[samples - 1]) } else { 1.0 };
     let pixels = || bytes.chunks_exact(samples);
     let visible: f32 = pixels().map(opacity).sum();
     let bright: f32 = pixels().map(|p| luminance(p) * opacity(p)).sum();

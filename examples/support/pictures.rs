@@ -13,7 +13,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 const INK: RGBColor = RGBColor(32, 38, 46);
-const GREY: RGBColor = RGBColor(110, 118, 129);
+const GREY: RGBColor = RGBColor(88, 96, 106);
 const PALE: RGBColor = RGBColor(208, 215, 222);
 const BLUE: RGBColor = RGBColor(31, 111, 178);
 const RED: RGBColor = RGBColor(200, 60, 40);
@@ -46,6 +46,8 @@ pub enum PictureError {
 }
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+const CENTRE: Pos = Pos { h_pos: HPos::Center, v_pos: VPos::Center };
+
 type Drawn = Result<(), Box<dyn Error + Send + Sync>>;
 
 // ---- The pictures ------------------------------------------------------------------------------------
@@ -68,7 +70,7 @@ pub fn learning_curve(
     let (Some(&(first, _)), Some(&(last, _))) = (losses.first(), losses.last()) else {
         return Err(PictureError::Empty);
     };
-    let smooth = running_mean(&losses, (losses.len() as f64 / 40.0).clamp(5.0, 100.0));
+    let smooth = running_mean(&losses, (losses.len() / 80).clamp(2, 50));
     let low = losses.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
     let high = losses.iter().map(|p| p.1).fold(0.0, f64::max);
 
@@ -81,7 +83,7 @@ pub fn learning_curve(
             .y_label_area_size(78)
             .build_cartesian_2d(first..last.max(first + 1.0), (low * 0.8..high * 1.25).log_scale())?;
         let steps = |v: &f64| thousands(v.round() as u64);
-        mesh(&mut chart, "step", "training loss", &steps, &|v: &f64| format!("{v}"))?;
+        mesh(&mut chart, "step", "training loss", 8, &steps, &|v: &f64| format!("{v}"))?;
         chart
             .draw_series(LineSeries::new(losses.iter().copied(), BLUE.mix(0.25)))?
             .label("each step")
@@ -118,15 +120,15 @@ pub fn confusion_matrix(
         return Err(PictureError::Empty);
     }
     const CELL: i32 = 68;
+    // The share of a class from which a mistake is painted in full red.
+    const NOTABLE: f64 = 0.03;
     let (x0, y0) = (MARGIN + 84, TITLE + 72);
     let side = CELL * n as i32;
-    let worst = (0..n * n).filter(|i| i / n != i % n).map(|i| counts[i]).max().unwrap_or(0).max(1);
-
     picture(path, title, ((x0 + side + 112) as u32, (y0 + side + MARGIN) as u32), |area| {
         text(area, "predicted", (x0 + side / 2, y0 - 50), 20, GREY, HPos::Center)?;
         text(area, "recall", (x0 + side + 54, y0 - 20), 17, GREY, HPos::Center)?;
-        let vertical = font(20).color(&GREY).transform(FontTransform::Rotate270);
-        area.draw(&Text::new("true", (MARGIN - 4, y0 + side / 2 + 22), vertical))?;
+        let vertical = font(20).color(&GREY).transform(FontTransform::Rotate270).pos(CENTRE);
+        area.draw(&Text::new("true", (MARGIN + 16, y0 + side / 2), vertical))?;
         for (truth, row) in counts.chunks_exact(n).enumerate() {
             let y = y0 + CELL * truth as i32;
             let middle = y + CELL / 2;
@@ -135,10 +137,11 @@ pub fn confusion_matrix(
             let total: u32 = row.iter().sum();
             for (predicted, &count) in row.iter().enumerate() {
                 let x = x0 + CELL * predicted as i32;
+                let share = f64::from(count) / f64::from(total.max(1));
                 let (strength, colour) = if predicted == truth {
-                    (f64::from(count) / f64::from(total.max(1)), BLUE)
+                    (share, BLUE)
                 } else {
-                    ((f64::from(count) / f64::from(worst)).sqrt() * 0.85, RED)
+                    ((share / NOTABLE).sqrt().min(1.0) * 0.85, RED)
                 };
                 rectangle(
                     area,
@@ -230,7 +233,7 @@ pub fn feature_maps(
         .iter()
         .map(|&Layer { shape: [c, h, w], .. }| {
             let scale = (84 / h.max(w)).max(1) as i32;
-            (Grid::new(c, if c > 32 { 16 } else { 8 }, (w as i32 * scale, h as i32 * scale), 0), scale)
+            (Grid::new(c, 16, (w as i32 * scale, h as i32 * scale), 0), scale)
         })
         .collect();
     let x0 = 2 * MARGIN + DIGIT;
@@ -269,7 +272,7 @@ pub struct Mistake<'a> {
     pub truth: u8,
     /// What the network took it for.
     pub predicted: u8,
-    /// How sure the network was, 0..=1.
+    /// How sure the network was of that, 0..=1.
     pub probability: f32,
 }
 
@@ -294,10 +297,9 @@ pub fn misclassified(
             let (x, y) = grid.place(i, (MARGIN, TITLE + 8));
             grey_image(area, mistake.digit, (x, y), SCALE)?;
             let (middle, below) = (x + 14 * SCALE, y + 28 * SCALE);
-            let verdict = format!("taken for {}", mistake.predicted);
+            let verdict = format!("said {}, {:.0} %", mistake.predicted, 100.0 * mistake.probability);
             text(area, &verdict, (middle, below + 14), 16, RED, HPos::Center)?;
-            let truth = format!("is {}  ({:.0} %)", mistake.truth, 100.0 * mistake.probability);
-            text(area, &truth, (middle, below + 33), 15, GREY, HPos::Center)?;
+            text(area, &format!("is {}", mistake.truth), (middle, below + 33), 15, GREY, HPos::Center)?;
         }
         Ok(())
     })
@@ -334,7 +336,7 @@ fn picture(
 
 /// Makes the font known that the pictures are written in, so that none has to be installed.
 fn load_font() -> Drawn {
-    register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::HACK_REGULAR)
+    register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| "the embedded font is damaged".into())
 }
 
@@ -349,8 +351,7 @@ fn text(area: &Area<'_>, what: &str, place: (i32, i32), size: i32, colour: RGBCo
 }
 
 fn rectangle(area: &Area<'_>, (x, y): (i32, i32), (w, h): (i32, i32), colour: RGBColor) -> Drawn {
-    // The lower right corner belongs to the rectangle.
-    Ok(area.draw(&Rectangle::new([(x, y), (x + w - 1, y + h - 1)], colour.filled()))?)
+    Ok(area.draw(&Rectangle::new([(x, y), (x + w, y + h)], colour.filled()))?)
 }
 
 /// Draws values as squares of `scale` pixels, row by row.
@@ -414,15 +415,18 @@ fn accuracy_chart(area: &Area<'_>, accuracies: &[(u64, f64)]) -> Drawn {
         .y_label_area_size(78)
         .build_cartesian_2d(0.5..last + 0.5, low - room..high + room)?;
     let whole = |v: &f64| if v.fract() == 0.0 { format!("{v}") } else { String::new() };
-    mesh(&mut chart, "epoch", "test accuracy in %", &whole, &|v: &f64| format!("{v:.1}"))?;
+    mesh(&mut chart, "epoch", "test accuracy in %", last.min(8.0) as usize, &whole, &|v: &f64| {
+        format!("{v:.1}")
+    })?;
     chart.draw_series(LineSeries::new(points(), RED.stroke_width(3)))?;
     chart.draw_series(points().map(|p| Circle::new(p, 5, RED.filled())))?;
     let every = accuracies.len().div_ceil(8);
-    let named = accuracies.iter().enumerate().filter(|(i, _)| (accuracies.len() - 1 - i) % every == 0);
-    let style = font(17).color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
+    let named =
+        accuracies.iter().enumerate().filter(|(i, _)| (accuracies.len() - 1 - i).is_multiple_of(every));
+    let style = font(17).color(&INK).pos(Pos::new(HPos::Right, VPos::Bottom));
     chart.draw_series(named.map(|(_, &(epoch, percent))| {
         EmptyElement::at((epoch as f64, percent))
-            + Text::new(format!("{percent:.2}"), (0, -12), style.clone())
+            + Text::new(format!("{percent:.2}"), (-6, -8), style.clone())
     }))?;
     Ok(())
 }
@@ -432,6 +436,7 @@ fn mesh<X, Y>(
     chart: &mut ChartContext<'_, BitMapBackend<'_>, Cartesian2d<X, Y>>,
     x_name: &str,
     y_name: &str,
+    x_labels: usize,
     x_label: &dyn Fn(&f64) -> String,
     y_label: &dyn Fn(&f64) -> String,
 ) -> Drawn
@@ -443,7 +448,7 @@ where
         .configure_mesh()
         .x_desc(x_name)
         .y_desc(y_name)
-        .x_labels(8)
+        .x_labels(x_labels)
         .y_labels(8)
         .x_label_formatter(x_label)
         .y_label_formatter(y_label)
@@ -492,15 +497,18 @@ impl Grid {
 
 // ---- Numbers and colours -----------------------------------------------------------------------------
 
-/// Exponential running mean over about `window` points, without the pull towards the first of them.
-fn running_mean(points: &[(f64, f64)], window: f64) -> Vec<(f64, f64)> {
-    let keep = 1.0 - 1.0 / window;
-    let (mut sum, mut weight) = (0.0, 0.0);
-    let mean = points.iter().map(|&(x, y)| {
-        (sum, weight) = (keep * sum + y, keep * weight + 1.0);
-        (x, sum / weight)
-    });
-    mean.collect()
+/// The mean of up to `reach` points before and after each of about 200 places.
+fn running_mean(points: &[(f64, f64)], reach: usize) -> Vec<(f64, f64)> {
+    let last = points.len() - 1;
+    let places = last.min(200);
+    let mean = |place: usize| {
+        let middle = if places == 0 { 0 } else { place * last / places };
+        // Symmetric at the beginning too, so that the steep start is not pulled down.
+        let after = (middle + reach.min(middle)).min(last);
+        let around = &points[middle - reach.min(middle)..=after];
+        (points[middle].0, around.iter().map(|p| p.1).sum::<f64>() / around.len() as f64)
+    };
+    (0..=places).map(mean).collect()
 }
 
 /// Least and largest value, which differ even where all values are alike.
