@@ -1,1 +1,4 @@
+//! Recurve trains convolutional and recurrent networks by WGSL compute shaders.
+#![forbid(unsafe_code)]
 
+pub mod gpu;

@@ -1,0 +1,3 @@
+//! The wgpu engine.
+
+pub mod shader;
