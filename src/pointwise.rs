@@ -9,7 +9,7 @@ mod evaluate;
 pub mod generate;
 mod runs;
 
-pub use evaluate::{Evaluator, dropout_keeps, sigmoid};
+pub use evaluate::{Evaluator, Source, dropout_keeps, sigmoid};
 pub use runs::{Run, runs};
 
 use crate::op::{Activation, Follow};
@@ -312,7 +312,10 @@ impl Pointwise {
         self.results.iter().for_each(|&r| live[r] = true);
         let mut read = vec![false; self.inputs];
         for (k, step) in self.steps.iter().enumerate().rev() {
-            for &arg in step.args.iter().filter(|_| live[k]) {
+            if !live[k] {
+                continue;
+            }
+            for &arg in &step.args {
                 match arg {
                     Arg::Input(i) => read[i] = true,
                     Arg::Step(i) => live[i] = true,
@@ -417,5 +420,24 @@ impl Joined {
             }));
         }
         places
+    }
+}
+
+impl std::fmt::Display for Pointwise {
+    /// `mul(i0, s0) relu(0)`: inputs are `i`, scalars `s`, earlier steps bare numbers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (k, step) in self.steps.iter().enumerate() {
+            write!(f, "{}{}(", if k == 0 { "" } else { " " }, step.function.name())?;
+            for (n, arg) in step.args.iter().enumerate() {
+                f.write_str(if n == 0 { "" } else { ", " })?;
+                match arg {
+                    Arg::Input(i) => write!(f, "i{i}")?,
+                    Arg::Scalar(i) => write!(f, "s{i}")?,
+                    Arg::Step(i) => write!(f, "{i}")?,
+                }
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
     }
 }

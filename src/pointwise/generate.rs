@@ -9,7 +9,9 @@
 
 use super::runs::{Run, runs};
 use super::{Arg, Function, MAX_FUSED_SCALARS, Pointwise};
-use crate::kernel::{Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamType, Target, TargetClass};
+use crate::kernel::{
+    Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamType, Target, TargetClass,
+};
 use crate::op::Io;
 use crate::shape::MAX_RANK;
 use std::borrow::Cow;
@@ -21,14 +23,15 @@ const WORKGROUP: u64 = 64;
 
 /// Names of the uniforms that hold sizes: at most 7 inputs of at most `MAX_RANK` runs, the outermost not counted.
 const SIZES: [&str; 7 * (MAX_RANK - 1)] = [
-    "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15", "d16", "d17",
-    "d18", "d19", "d20", "d21", "d22", "d23", "d24", "d25", "d26", "d27", "d28", "d29", "d30", "d31", "d32", "d33", "d34",
+    "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15",
+    "d16", "d17", "d18", "d19", "d20", "d21", "d22", "d23", "d24", "d25", "d26", "d27", "d28", "d29", "d30",
+    "d31", "d32", "d33", "d34",
 ];
 
 /// Names of the uniforms that hold scalars.
 const SCALARS: [&str; MAX_FUSED_SCALARS] = [
-    "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17",
-    "s18", "s19", "s20", "s21", "s22", "s23",
+    "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15",
+    "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23",
 ];
 
 /// Names of bindings.
@@ -162,7 +165,8 @@ fn candidate(chain: &Pointwise, io: Io<'_>, width: Width) -> Candidate {
     for (k, name) in SCALARS.iter().enumerate().take(chain.scalars) {
         dispatch = dispatch.scalar(name, k);
     }
-    let binds: Vec<Bind> = (0..chain.inputs).map(Bind::Input).chain((0..chain.results.len()).map(Bind::Output)).collect();
+    let binds: Vec<Bind> =
+        (0..chain.inputs).map(Bind::Input).chain((0..chain.results.len()).map(Bind::Output)).collect();
     let threads = shape.elements().div_ceil(width.elements()) as u64;
     let dispatch = dispatch.bind(&binds).groups(threads.div_ceil(WORKGROUP));
     let needs = Needs { int64: width == Width::U64, ..Needs::default() };
@@ -212,7 +216,13 @@ macro_rules! emit {
     };
 }
 
-fn declarations(text: &mut String, chain: &Pointwise, inputs: &[Input], params: &[(&str, ParamType)], width: Width) {
+fn declarations(
+    text: &mut String,
+    chain: &Pointwise,
+    inputs: &[Input],
+    params: &[(&str, ParamType)],
+    width: Width,
+) {
     let (value, index) = if width == Width::One { ("f32", "u32") } else { ("vec4<f32>", "vec4<u32>") };
     emit!(text, "alias Value = {value};");
     emit!(text, "alias Index = {index};");
@@ -233,7 +243,11 @@ fn declarations(text: &mut String, chain: &Pointwise, inputs: &[Input], params: 
     }
     for j in 0..chain.results.len() {
         let binding = 1 + inputs.len() + j;
-        emit!(text, "@group(0) @binding({binding}) var<storage, read_write> y{j}: array<{}>;", width.memory());
+        emit!(
+            text,
+            "@group(0) @binding({binding}) var<storage, read_write> y{j}: array<{}>;",
+            width.memory()
+        );
     }
     let mut functions: Vec<Function> = chain.steps.iter().map(|step| step.function).collect();
     functions.dedup();
@@ -338,15 +352,15 @@ fn main(text: &mut String, chain: &Pointwise, inputs: &[Input], width: Width) {
     emit!(text, "    @builtin(local_invocation_index) lane: u32,");
     emit!(text, ") {{");
     emit!(text, "    let i = (wid.x + wid.y * nwg.x) * {WORKGROUP}u + lane;");
-    emit!(text, "    let e = i * {w}u;");
-    emit!(text, "    if (e >= p.n) {{");
+    emit!(text, "    let first = i * {w}u;");
+    emit!(text, "    if (first >= p.n) {{");
     emit!(text, "        return;");
     emit!(text, "    }}");
     for (k, input) in inputs.iter().enumerate() {
         load(text, k, input, width);
     }
     for (suffix, _, offsets) in width.parts() {
-        emit!(text, "    let e{suffix} = e + {};", index(offsets));
+        emit!(text, "    let e{suffix} = first + {};", index(offsets));
         let args: Vec<String> = (0..inputs.len()).map(|k| format!("v{k}{suffix}")).collect();
         emit!(text, "    let r{suffix} = chain(e{suffix}, {});", args.join(", "));
     }
@@ -374,16 +388,16 @@ fn load(text: &mut String, k: usize, input: &Input, width: Width) {
     match input.load {
         Load::Full => emit!(text, "    let q{k} = x{k}[i];"),
         Load::Single => emit!(text, "    let q{k} = x{k}[0];"),
-        Load::Wide => emit!(text, "    let q{k} = x{k}[at{k}(e) / {w}u];"),
-        Load::Splat => emit!(text, "    let q{k} = x{k}[at{k}(e)];"),
+        Load::Wide => emit!(text, "    let q{k} = x{k}[at{k}(first) / {w}u];"),
+        Load::Splat => emit!(text, "    let q{k} = x{k}[at{k}(first)];"),
         Load::Pair => {
-            emit!(text, "    let a{k} = x{k}[at{k}(e)];");
-            emit!(text, "    let b{k} = x{k}[at{k}(min(e + {}u, p.n - 1u))];", w - 1);
-            emit!(text, "    let left{k} = p.d{0} - e % p.d{0};", input.sizes);
+            emit!(text, "    let a{k} = x{k}[at{k}(first)];");
+            emit!(text, "    let b{k} = x{k}[at{k}(min(first + {}u, p.n - 1u))];", w - 1);
+            emit!(text, "    let left{k} = p.d{0} - first % p.d{0};", input.sizes);
         }
         Load::Elements => {
             for o in 0..w {
-                emit!(text, "    let q{k}_{o} = x{k}[at{k}(min(e + {o}u, p.n - 1u))];");
+                emit!(text, "    let q{k}_{o} = x{k}[at{k}(min(first + {o}u, p.n - 1u))];");
             }
         }
     }
