@@ -9,7 +9,7 @@ mod evaluate;
 pub mod generate;
 mod runs;
 
-pub use evaluate::{Evaluator, dropout_keeps, sigmoid};
+pub use evaluate::{Evaluator, Source, dropout_keeps, sigmoid};
 pub use runs::{Run, runs};
 
 use crate::op::{Activation, Follow};
@@ -312,7 +312,10 @@ impl Pointwise {
         self.results.iter().for_each(|&r| live[r] = true);
         let mut read = vec![false; self.inputs];
         for (k, step) in self.steps.iter().enumerate().rev() {
-            for &arg in step.args.iter().filter(|_| live[k]) {
+            if !live[k] {
+                continue;
+            }
+            for &arg in &step.args {
                 match arg {
                     Arg::Input(i) => read[i] = true,
                     Arg::Step(i) => live[i] = true,

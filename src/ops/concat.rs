@@ -49,7 +49,8 @@ impl Op for Concat {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>, Expected> {
-        let wanted = || expected(format!("operands of one type whose sizes agree except along axis {}", self.axis));
+        let wanted =
+            || expected(format!("operands of one type whose sizes agree except along axis {}", self.axis));
         let Some(&first) = inputs.first() else { return expected("at least one operand") };
         if self.axis >= first.shape.rank() {
             return wanted();
@@ -72,7 +73,9 @@ impl Op for Concat {
         let mut offset = 0;
         for x in &io.inputs {
             let row = self.row(x.shape);
-            for (from, to) in x.data.chunks_exact(row.max(1)).zip(io.outputs[0].data.chunks_exact_mut(pitch.max(1))) {
+            for (from, to) in
+                x.data.chunks_exact(row.max(1)).zip(io.outputs[0].data.chunks_exact_mut(pitch.max(1)))
+            {
                 to[offset..offset + row].copy_from_slice(from);
             }
             offset += row;
@@ -98,9 +101,7 @@ impl Op for Concat {
         let mut offset = 0;
         for (k, (&row, x)) in rows.iter().zip(io.inputs).enumerate().filter(|(_, (row, _))| **row > 0) {
             let binds = [Bind::Input(k), Bind::Output(0)];
-            let size = |unit: usize| {
-                [x.elements(), row, pitch, offset].map(|v| (v / unit) as u32)
-            };
+            let size = |unit: usize| [x.elements(), row, pitch, offset].map(|v| (v / unit) as u32);
             let groups = |unit: usize| (x.elements() / unit).div_ceil(WORKGROUP) as u64;
             let [n, r, p, o] = size(1);
             let params = scalar::Params { n, row: r, pitch: p, offset: o };
@@ -142,11 +143,13 @@ pub fn cases() -> Vec<Case> {
         case(0, &[&[0], &[0]]),
         case(0, &[&[1]]),
         case(2, &[&[3, 2, 17, 5], &[3, 2, 1, 5]]),
-        case(0, &[&[1, 64]; 12]),
+        case(0, &[[1usize, 64].as_slice(); 12]),
         case(1, &[&[5, 8], &[5, 64]]),
-        case(1, &[&[13, 3], &[13, 4]])
-            .input(0, Spec::u32([13, 3]), Fill::Index { below: 9 })
-            .input(1, Spec::u32([13, 4]), Fill::Index { below: u32::MAX }),
+        case(1, &[&[13, 3], &[13, 4]]).input(0, Spec::u32([13, 3]), Fill::Index { below: 9 }).input(
+            1,
+            Spec::u32([13, 4]),
+            Fill::Index { below: u32::MAX },
+        ),
         case(1, &[&[2_099_999, 2], &[2_099_999, 1]]),
     ]
 }

@@ -38,7 +38,9 @@ impl Op for Pointwise {
         }
         match Pointwise::shape(inputs) {
             Some(shape) => Ok(vec![Spec::f32(shape); self.results.len()]),
-            None => expected("shapes that broadcast together: aligned at the end, equal or 1 along each axis"),
+            None => {
+                expected("shapes that broadcast together: aligned at the end, equal or 1 along each axis")
+            }
         }
     }
 
@@ -276,7 +278,8 @@ fn sum_to(t: &Tensor, shape: Shape) -> Tensor {
         return t.clone();
     }
     let lead = from.rank() - shape.rank();
-    let axes: Vec<usize> = (0..from.rank()).filter(|&a| a < lead || (shape[a - lead] == 1 && from[a] != 1)).collect();
+    let axes: Vec<usize> =
+        (0..from.rank()).filter(|&a| a < lead || (shape[a - lead] == 1 && from[a] != 1)).collect();
     if axes.is_empty() { t.reshape(shape) } else { t.sum(&axes).reshape(shape) }
 }
 
@@ -451,6 +454,9 @@ const PAIRS: [[&[usize]; 2]; 16] = [
     [&[2, 3, 1, 4, 1, 5], &[1, 3, 2, 1, 3, 5]],
 ];
 
+/// Shapes that all functions are tested with.
+const SHAPES: [&[usize]; 5] = [&[13], &[4, 6], &[1], &[0], &[1031]];
+
 /// Test cases.
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -458,7 +464,7 @@ pub fn cases() -> Vec<Case> {
         let op = Pointwise::single(function);
         let shapes = |shape: &'static [usize]| vec![shape; function.arity()];
         let smooth = domain(function) != Fill::Ties;
-        for shape in [&[13] as &[usize], &[4, 6], &[1], &[0], &[1031]] {
+        for shape in SHAPES {
             let case = Case::new(op.clone(), &shapes(shape)).fill(domain(function));
             let small = shape.iter().product::<usize>() <= 100;
             cases.push(if smooth && small { case.with_gradient() } else { case });
@@ -495,8 +501,7 @@ fn chains() -> Vec<Case> {
         steps: steps.iter().map(|&(function, args)| Instr { function, args: args.to_vec() }).collect(),
         results: results.to_vec(),
     };
-    let relu_of_sum =
-        chain(2, 0, &[(Function::Add, &[Input(0), Input(1)]), (Function::Relu, &[T(0)])], &[1]);
+    let relu_of_sum = chain(2, 0, &[(Function::Add, &[Input(0), Input(1)]), (Function::Relu, &[T(0)])], &[1]);
     let sigmoid_backward = chain(
         2,
         1,

@@ -9,7 +9,9 @@
 
 use super::runs::{Run, runs};
 use super::{Arg, Function, MAX_FUSED_SCALARS, Pointwise};
-use crate::kernel::{Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamType, Target, TargetClass};
+use crate::kernel::{
+    Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamType, Target, TargetClass,
+};
 use crate::op::Io;
 use crate::shape::MAX_RANK;
 use std::borrow::Cow;
@@ -21,14 +23,15 @@ const WORKGROUP: u64 = 64;
 
 /// Names of the uniforms that hold sizes: at most 7 inputs of at most `MAX_RANK` runs, the outermost not counted.
 const SIZES: [&str; 7 * (MAX_RANK - 1)] = [
-    "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15", "d16", "d17",
-    "d18", "d19", "d20", "d21", "d22", "d23", "d24", "d25", "d26", "d27", "d28", "d29", "d30", "d31", "d32", "d33", "d34",
+    "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15",
+    "d16", "d17", "d18", "d19", "d20", "d21", "d22", "d23", "d24", "d25", "d26", "d27", "d28", "d29", "d30",
+    "d31", "d32", "d33", "d34",
 ];
 
 /// Names of the uniforms that hold scalars.
 const SCALARS: [&str; MAX_FUSED_SCALARS] = [
-    "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17",
-    "s18", "s19", "s20", "s21", "s22", "s23",
+    "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15",
+    "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23",
 ];
 
 /// Names of bindings.
@@ -162,7 +165,8 @@ fn candidate(chain: &Pointwise, io: Io<'_>, width: Width) -> Candidate {
     for (k, name) in SCALARS.iter().enumerate().take(chain.scalars) {
         dispatch = dispatch.scalar(name, k);
     }
-    let binds: Vec<Bind> = (0..chain.inputs).map(Bind::Input).chain((0..chain.results.len()).map(Bind::Output)).collect();
+    let binds: Vec<Bind> =
+        (0..chain.inputs).map(Bind::Input).chain((0..chain.results.len()).map(Bind::Output)).collect();
     let threads = shape.elements().div_ceil(width.elements()) as u64;
     let dispatch = dispatch.bind(&binds).groups(threads.div_ceil(WORKGROUP));
     let needs = Needs { int64: width == Width::U64, ..Needs::default() };
@@ -212,7 +216,13 @@ macro_rules! emit {
     };
 }
 
-fn declarations(text: &mut String, chain: &Pointwise, inputs: &[Input], params: &[(&str, ParamType)], width: Width) {
+fn declarations(
+    text: &mut String,
+    chain: &Pointwise,
+    inputs: &[Input],
+    params: &[(&str, ParamType)],
+    width: Width,
+) {
     let (value, index) = if width == Width::One { ("f32", "u32") } else { ("vec4<f32>", "vec4<u32>") };
     emit!(text, "alias Value = {value};");
     emit!(text, "alias Index = {index};");
@@ -233,7 +243,11 @@ fn declarations(text: &mut String, chain: &Pointwise, inputs: &[Input], params: 
     }
     for j in 0..chain.results.len() {
         let binding = 1 + inputs.len() + j;
-        emit!(text, "@group(0) @binding({binding}) var<storage, read_write> y{j}: array<{}>;", width.memory());
+        emit!(
+            text,
+            "@group(0) @binding({binding}) var<storage, read_write> y{j}: array<{}>;",
+            width.memory()
+        );
     }
     let mut functions: Vec<Function> = chain.steps.iter().map(|step| step.function).collect();
     functions.dedup();
