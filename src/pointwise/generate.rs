@@ -352,15 +352,15 @@ fn main(text: &mut String, chain: &Pointwise, inputs: &[Input], width: Width) {
     emit!(text, "    @builtin(local_invocation_index) lane: u32,");
     emit!(text, ") {{");
     emit!(text, "    let i = (wid.x + wid.y * nwg.x) * {WORKGROUP}u + lane;");
-    emit!(text, "    let e = i * {w}u;");
-    emit!(text, "    if (e >= p.n) {{");
+    emit!(text, "    let first = i * {w}u;");
+    emit!(text, "    if (first >= p.n) {{");
     emit!(text, "        return;");
     emit!(text, "    }}");
     for (k, input) in inputs.iter().enumerate() {
         load(text, k, input, width);
     }
     for (suffix, _, offsets) in width.parts() {
-        emit!(text, "    let e{suffix} = e + {};", index(offsets));
+        emit!(text, "    let e{suffix} = first + {};", index(offsets));
         let args: Vec<String> = (0..inputs.len()).map(|k| format!("v{k}{suffix}")).collect();
         emit!(text, "    let r{suffix} = chain(e{suffix}, {});", args.join(", "));
     }
@@ -388,16 +388,16 @@ fn load(text: &mut String, k: usize, input: &Input, width: Width) {
     match input.load {
         Load::Full => emit!(text, "    let q{k} = x{k}[i];"),
         Load::Single => emit!(text, "    let q{k} = x{k}[0];"),
-        Load::Wide => emit!(text, "    let q{k} = x{k}[at{k}(e) / {w}u];"),
-        Load::Splat => emit!(text, "    let q{k} = x{k}[at{k}(e)];"),
+        Load::Wide => emit!(text, "    let q{k} = x{k}[at{k}(first) / {w}u];"),
+        Load::Splat => emit!(text, "    let q{k} = x{k}[at{k}(first)];"),
         Load::Pair => {
-            emit!(text, "    let a{k} = x{k}[at{k}(e)];");
-            emit!(text, "    let b{k} = x{k}[at{k}(min(e + {}u, p.n - 1u))];", w - 1);
-            emit!(text, "    let left{k} = p.d{0} - e % p.d{0};", input.sizes);
+            emit!(text, "    let a{k} = x{k}[at{k}(first)];");
+            emit!(text, "    let b{k} = x{k}[at{k}(min(first + {}u, p.n - 1u))];", w - 1);
+            emit!(text, "    let left{k} = p.d{0} - first % p.d{0};", input.sizes);
         }
         Load::Elements => {
             for o in 0..w {
-                emit!(text, "    let q{k}_{o} = x{k}[at{k}(min(e + {o}u, p.n - 1u))];");
+                emit!(text, "    let q{k}_{o} = x{k}[at{k}(min(first + {o}u, p.n - 1u))];");
             }
         }
     }
