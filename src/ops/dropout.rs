@@ -73,7 +73,8 @@ mod tests {
                     let n = N as f64 - lag as f64;
                     near(both as f64 / n, keep * keep, n / 3.0, "lag");
                 }
-                let other = (0..N).filter(|&i| kept[i as usize] && dropout_keeps(i, p, (seed.0 ^ 2, seed.1))).count();
+                let other =
+                    (0..N).filter(|&i| kept[i as usize] && dropout_keeps(i, p, (seed.0 ^ 2, seed.1))).count();
                 near(share(other), keep * keep, N as f64, "seeds");
             }
             let seeds = (0..N).filter(|&s| dropout_keeps(12, p, (s, 3))).count();
@@ -87,7 +88,8 @@ mod tests {
         let mut counts = [0u32; 256];
         const WORDS: u32 = 51_200;
         for w in 0..WORDS {
-            let pattern = (0..8).fold(0, |bits, b| bits << 1 | dropout_keeps(8 * w + b, 0.5, (42, 0)) as usize);
+            let pattern =
+                (0..8).fold(0, |bits, b| bits << 1 | dropout_keeps(8 * w + b, 0.5, (42, 0)) as usize);
             counts[pattern] += 1;
         }
         let expected = WORDS as f64 / 256.0;

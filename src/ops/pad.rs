@@ -61,7 +61,8 @@ impl Pad {
             match axes.last_mut() {
                 Some(inner) if inner.result == inner.operand => {
                     let size = inner.operand;
-                    *inner = Axis { result: axis.result * size, before: before * size, operand: operand * size };
+                    *inner =
+                        Axis { result: axis.result * size, before: before * size, operand: operand * size };
                 }
                 _ => axes.push(axis),
             }
@@ -81,8 +82,13 @@ impl Op for Pad {
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>, Expected> {
         match inputs {
             [x] if x.shape.rank() == self.amounts.len() => {
-                let dims: Vec<usize> =
-                    x.shape.dims().iter().zip(&self.amounts).map(|(d, (before, after))| before + d + after).collect();
+                let dims: Vec<usize> = x
+                    .shape
+                    .dims()
+                    .iter()
+                    .zip(&self.amounts)
+                    .map(|(d, (before, after))| before + d + after)
+                    .collect();
                 Ok(vec![Spec { shape: Shape::new(&dims), dtype: x.dtype }])
             }
             _ => expected(format!("one operand with {} axes", self.amounts.len())),
@@ -109,7 +115,8 @@ impl Op for Pad {
                 }
                 from += (c - before) * strides[axis];
             }
-            let (before, len) = if y.shape.rank() == 0 { (0, 1) } else { (self.amounts[outer].0, x.shape[outer]) };
+            let (before, len) =
+                if y.shape.rank() == 0 { (0, 1) } else { (self.amounts[outer].0, x.shape[outer]) };
             values[before..before + len].copy_from_slice(&x.data[from..from + len]);
         });
     }
@@ -153,7 +160,8 @@ impl Op for Pad {
                 x4: x[4],
                 x5: x[5],
             });
-            let dispatch = dispatch.constant("RANK", rank).scalar("value", 0).bind(&binds).groups(groups(n / 4));
+            let dispatch =
+                dispatch.constant("RANK", rank).scalar("value", 0).bind(&binds).groups(groups(n / 4));
             candidates.push(Candidate::new("vec4").dispatch(dispatch));
         }
         let (d, b, x) = sizes(&axes, 1);

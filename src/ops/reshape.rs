@@ -26,8 +26,12 @@ impl Op for Reshape {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>, Expected> {
         match inputs {
-            [x] if x.elements() == self.shape.elements() => Ok(vec![Spec { shape: self.shape, dtype: x.dtype }]),
-            _ => expected(format!("one operand with {} elements, as in {}", self.shape.elements(), self.shape)),
+            [x] if x.elements() == self.shape.elements() => {
+                Ok(vec![Spec { shape: self.shape, dtype: x.dtype }])
+            }
+            _ => {
+                expected(format!("one operand with {} elements, as in {}", self.shape.elements(), self.shape))
+            }
         }
     }
 

@@ -36,7 +36,8 @@ impl Op for Slice {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>, Expected> {
         let inside = |x: &Spec| {
-            let fits = |(range, &size): (&Range<usize>, &usize)| range.start <= range.end && range.end <= size;
+            let fits =
+                |(range, &size): (&Range<usize>, &usize)| range.start <= range.end && range.end <= size;
             x.shape.rank() == self.ranges.len() && self.ranges.iter().zip(x.shape.dims()).all(fits)
         };
         match inputs {
@@ -99,7 +100,8 @@ impl Tensor {
 
 /// Test cases.
 pub fn cases() -> Vec<Case> {
-    let case = |shape: &[usize], ranges: &[Range<usize>]| Case::new(Slice { ranges: ranges.to_vec() }, &[shape]);
+    let case =
+        |shape: &[usize], ranges: &[Range<usize>]| Case::new(Slice { ranges: ranges.to_vec() }, &[shape]);
     vec![
         case(&[7, 5], &[2..5, 1..5]).with_gradient(),
         case(&[3, 4, 4], &[0..3, 1..2, 0..4]).with_gradient(),

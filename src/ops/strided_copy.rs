@@ -183,7 +183,14 @@ fn candidate(variant: &'static str, dispatch: Dispatch, threads: usize) -> Candi
 
 /// Calls `f(i, j)` for each element i of a dense result of sizes `dims`, where j is its place in the source: the
 /// definition that the references of permute and slice share.
-pub(super) fn each(dims: &[usize], strides: &[usize], offset: usize, first: usize, count: usize, mut f: impl FnMut(usize, usize)) {
+pub(super) fn each(
+    dims: &[usize],
+    strides: &[usize],
+    offset: usize,
+    first: usize,
+    count: usize,
+    mut f: impl FnMut(usize, usize),
+) {
     let mut at = vec![0; dims.len()];
     let mut rest = first;
     let mut place = offset;
