@@ -41,8 +41,8 @@ fn main(
         let stop = row + min(offset + p.piece, p.r2);
         for (var o = begin / 8u + lane; o * 8u < stop; o += 8u) {
             let octet = x[o];
-            even += evens_within(octet, o, begin, stop);
-            odd += odds_within(octet, o, begin, stop);
+            even += select(vec4<f32>(0.0), evens(octet), evens_inside(o, begin, stop));
+            odd += select(vec4<f32>(0.0), odds(octet), odds_inside(o, begin, stop));
         }
     }
     let s = even + odd;
