@@ -1,0 +1,108 @@
+// Surrounds a tensor with a constant, one element per thread.
+const WG: u32 = 64u;
+// Axes, 1 to 6. Axis 0 is the innermost.
+const RANK: u32 = 6u;
+
+// n and the sizes of axis 0 count elements.
+struct Params {
+    n: u32,
+    value: u32, // the bits of the constant
+    d0: u32,    // sizes of y
+    d1: u32,
+    d2: u32,
+    d3: u32,
+    d4: u32,
+    b0: u32, // where x begins in y
+    b1: u32,
+    b2: u32,
+    b3: u32,
+    b4: u32,
+    b5: u32,
+    x0: u32, // sizes of x
+    x1: u32,
+    x2: u32,
+    x3: u32,
+    x4: u32,
+    x5: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<u32>; // [.., x1, x0]
+@group(0) @binding(2) var<storage, read_write> y: array<u32>; // [.., d1, d0]
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) wid: vec3<u32>,
+    @builtin(num_workgroups) nwg: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (wid.x + wid.y * nwg.x) * WG + lane;
+    if (i >= p.n) {
+        return;
+    }
+    // Coordinates in x, innermost first; those before its beginning wrap around to huge numbers.
+    var rest = i;
+    var c = rest;
+    if (RANK > 1u) {
+        c = rest % p.d0;
+        rest = rest / p.d0;
+    }
+    c -= p.b0;
+    var inside = c < p.x0;
+    var at = c;
+    var stride = p.x0;
+    if (RANK > 1u) {
+        c = rest;
+        if (RANK > 2u) {
+            c = rest % p.d1;
+            rest = rest / p.d1;
+        }
+        c -= p.b1;
+        inside = inside && c < p.x1;
+        at += c * stride;
+        stride *= p.x1;
+    }
+    if (RANK > 2u) {
+        c = rest;
+        if (RANK > 3u) {
+            c = rest % p.d2;
+            rest = rest / p.d2;
+        }
+        c -= p.b2;
+        inside = inside && c < p.x2;
+        at += c * stride;
+        stride *= p.x2;
+    }
+    if (RANK > 3u) {
+        c = rest;
+        if (RANK > 4u) {
+            c = rest % p.d3;
+            rest = rest / p.d3;
+        }
+        c -= p.b3;
+        inside = inside && c < p.x3;
+        at += c * stride;
+        stride *= p.x3;
+    }
+    if (RANK > 4u) {
+        c = rest;
+        if (RANK > 5u) {
+            c = rest % p.d4;
+            rest = rest / p.d4;
+        }
+        c -= p.b4;
+        inside = inside && c < p.x4;
+        at += c * stride;
+        stride *= p.x4;
+    }
+    if (RANK > 5u) {
+        c = rest - p.b5;
+        inside = inside && c < p.x5;
+        at += c * stride;
+    }
+    var v = p.value;
+    if (inside) {
+        v = x[at];
+    }
+    y[i] = v;
+}
