@@ -6,12 +6,11 @@
 
 const OCTETS: u32 = 2u; // octets of a phase of a block
 const PHASES: u32 = 1u; // columns of different remainder modulo the stride lie apart
-const SPREAD: bool = false;
+const CONTIGUOUS: bool = true; // a stride and spread of 1: a block is a run of floats in memory
 const WG: u32 = 8u;
 
 struct Params {
     count: u32, // blocks of all images
-    total: u32, // blocks to write; those from `count` on are zero
     height: u32,
     width: u32,
     rows: u32, // rows written for each image
@@ -22,23 +21,22 @@ struct Params {
     pad_left: i32,
     spread_h: u32,
     spread_w: u32,
+    last: u32, // index of the last octet of x
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>; // [images, height, width]
+@group(0) @binding(1) var<storage, read> x: array<vec4<u64>>; // [images, height, width]
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<u64>>; // [images, rows, blocks, PHASES, OCTETS]
 
 //!include lib/octet.wgsl
 
+// One float of a row that begins at `row_at`, or 0 outside of it.
 fn element(row_at: u32, row_inside: bool, column: i32) -> f32 {
-    var col = u32(column); // a negative column becomes a large one
-    var inside = row_inside;
-    if (SPREAD) {
-        inside = inside && col % p.spread_w == 0u;
-        col = select(col / p.spread_w, p.width, column < 0);
-    }
-    inside = inside && col < p.width;
-    return select(0.0, x[row_at + min(col, p.width - 1u)], inside);
+    let col = u32(column) / p.spread_w;
+    let inside = row_inside && column >= 0 && col * p.spread_w == u32(column) && col < p.width;
+    let at = select(0u, row_at + col, inside);
+    let pair = x[at / 8u][at / 2u % 4u];
+    return select(0.0, bitcast<f32>(u32(select(pair, pair >> 32u, at % 2u == 1u))), inside);
 }
 
 @compute @workgroup_size(WG)
@@ -48,33 +46,69 @@ fn main(
     @builtin(num_workgroups) nwg: vec3<u32>,
 ) {
     let id = (wid.x + wid.y * nwg.x) * WG + lane;
-    if (id >= p.total) {
+    if (id >= p.count) {
         return;
     }
-    let block = id % p.blocks;
     let image_row = id / p.blocks;
+    let block = id - image_row * p.blocks;
     let image = image_row / p.rows;
     let row_signed = i32(image_row - image * p.rows) - p.pad_top;
-    var row = u32(row_signed);
-    var inside = id < p.count;
-    if (SPREAD) {
-        inside = inside && row % p.spread_h == 0u;
-        row = select(row / p.spread_h, p.height, row_signed < 0);
-    }
-    inside = inside && row < p.height;
+    let row = u32(row_signed) / p.spread_h;
+    let inside = row_signed >= 0 && row * p.spread_h == u32(row_signed) && row < p.height;
     let row_at = select(0u, (image * p.height + row) * p.width, inside);
     let first = i32(block * p.block * p.stride) - p.pad_left;
-    let stride = i32(p.stride);
-    //!unroll
-    for (var f = 0u; f < PHASES; f++) {
+
+    if (CONTIGUOUS) {
+        // The run begins `shift` floats into an octet: three conditional moves bring it to the front.
+        let at = i32(row_at) + first;
+        let octet_at = at >> 3u;
+        let shift = u32(at) & 7u;
+        var e: array<f32, OCTETS * 8u + 8u>;
         //!unroll
-        for (var o = 0u; o < OCTETS; o++) {
-            var e: array<f32, 8>;
+        for (var o = 0u; o < OCTETS + 1u; o++) {
+            // Octets before the first or behind the last hold nothing that is inside.
+            let octet = x[clamp(octet_at + i32(o), 0, i32(p.last))];
+            let even = evens(octet);
+            let odd = odds(octet);
             //!unroll
-            for (var j = 0u; j < 8u; j++) {
-                e[j] = element(row_at, inside, first + i32(o * 8u + j) * stride + i32(f));
+            for (var j = 0u; j < 4u; j++) {
+                e[o * 8u + j * 2u] = even[j];
+                e[o * 8u + j * 2u + 1u] = odd[j];
             }
-            y[(id * PHASES + f) * OCTETS + o] = octet_of(vec4<f32>(e[0], e[2], e[4], e[6]), vec4<f32>(e[1], e[3], e[5], e[7]));
         }
+        //!unroll
+        for (var i = 0u; i < OCTETS * 8u + 4u; i++) {
+            e[i] = select(e[i], e[i + 4u], (shift & 4u) != 0u);
+        }
+        //!unroll
+        for (var i = 0u; i < OCTETS * 8u + 2u; i++) {
+            e[i] = select(e[i], e[i + 2u], (shift & 2u) != 0u);
+        }
+        //!unroll
+        for (var i = 0u; i < OCTETS * 8u; i++) {
+            let moved = select(e[i], e[i + 1u], (shift & 1u) != 0u);
+            e[i] = select(0.0, moved, inside && u32(first + i32(i)) < p.width);
+        }
+        //!unroll
+        for (var o = 0u; o < OCTETS * 8u; o += 8u) {
+            y[id * OCTETS + o / 8u] = octet_of(
+                vec4<f32>(e[o], e[o + 2u], e[o + 4u], e[o + 6u]),
+                vec4<f32>(e[o + 1u], e[o + 3u], e[o + 5u], e[o + 7u]),
+            );
+        }
+        return;
+    }
+
+    //!unroll
+    for (var o = 0u; o < PHASES * OCTETS; o++) {
+        var even: vec4<f32>;
+        var odd: vec4<f32>;
+        //!unroll
+        for (var j = 0u; j < 4u; j++) {
+            let column = first + i32((o % OCTETS * 8u + j * 2u) * p.stride + o / OCTETS);
+            even[j] = element(row_at, inside, column);
+            odd[j] = element(row_at, inside, column + i32(p.stride));
+        }
+        y[id * PHASES * OCTETS + o] = octet_of(even, odd);
     }
 }

@@ -8,7 +8,7 @@
 
 use super::direct::add_splits;
 use super::{Bias, Conv2d, Sizes};
-use crate::kernel::{Bind, Candidate, Dispatch, Needs};
+use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs};
 use crate::op::Activation;
 use crate::shape::ALIGN;
 
@@ -16,8 +16,8 @@ crate::kernel! {
     /// Copies rows into blocks of octets.
     mod gather_rows = "shaders/conv2d/gather_rows.wgsl";
     params {
-        count: u32, total: u32, height: u32, width: u32, rows: u32, blocks: u32, block: u32, stride: u32,
-        pad_top: i32, pad_left: i32, spread_h: u32, spread_w: u32,
+        count: u32, height: u32, width: u32, rows: u32, blocks: u32, block: u32, stride: u32,
+        pad_top: i32, pad_left: i32, spread_h: u32, spread_w: u32, last: u32,
     }
     bind { x: Read, y: ReadWrite }
 }
@@ -40,20 +40,23 @@ crate::kernel! {
 }
 
 crate::kernel! {
-    /// Multiplies gathered rows of x and dy.
+    /// Multiplies gathered rows of x with dy.
     mod correlate = "shaders/conv2d/subgroup8_weight.wgsl";
     params {
-        units: u32, steps: u32, blocks: u32, out_rows: u32, k: u32, c: u32, tiles_k: u32, tiles_c: u32, splits: u32,
-        row_step: u32, channel_step: u32, tap_step: u32,
+        units: u32, steps: u32, blocks: u32, out_rows: u32, out_columns: u32, k: u32, c: u32, tiles_k: u32,
+        tiles_c: u32, splits: u32, row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, last: u32,
     }
     bind { x: Read, dy: Read, dw: ReadWrite }
 }
 
 /// Multiply-adds that one step of a kernel's loop may unroll to: the driver's compile time grows with it.
-const UNROLLED: usize = 2_400;
+const UNROLLED: usize = 1_200;
 
 /// Octets of a block, all phases together, that a lane can hold beside its sums.
 const HELD: usize = 6;
+
+/// What a load costs, in multiply-adds.
+const LOAD: usize = 170;
 
 /// Workgroups that a weight gradient is split into where it has fewer pairs of tiles.
 const SPREAD_OVER: usize = 64;
@@ -166,12 +169,11 @@ fn octet_bytes(octets: usize) -> u64 {
     (32 * octets as u64).next_multiple_of(ALIGN)
 }
 
-/// The copy of `images` images of a task into blocks, with `extra` blocks of zeros behind.
-fn gather(t: &Task, images: usize, layout: Layout, extra: usize) -> (Dispatch, u64) {
+/// The copy of `images` images of a task into blocks.
+fn gather(t: &Task, images: usize, layout: Layout) -> (Dispatch, u64) {
     let count = images * t.rows() * layout.blocks;
     let dispatch = gather_rows::dispatch(gather_rows::Params {
         count: count as u32,
-        total: (count + extra) as u32,
         height: t.h as u32,
         width: t.w as u32,
         rows: t.rows() as u32,
@@ -182,12 +184,13 @@ fn gather(t: &Task, images: usize, layout: Layout, extra: usize) -> (Dispatch, u
         pad_left: t.pad[1],
         spread_h: t.spread[0] as u32,
         spread_w: t.spread[1] as u32,
+        last: ((images * t.h * t.w - 1) / 8) as u32,
     })
     .constant("OCTETS", layout.octets as u32)
     .constant("PHASES", layout.phases as u32)
-    .constant("SPREAD", t.spread != [1, 1])
-    .groups((count + extra).div_ceil(8) as u64);
-    (dispatch, octet_bytes((count + extra) * layout.size()))
+    .constant("CONTIGUOUS", t.spread == [1, 1] && t.stride[1] == 1)
+    .groups(count.div_ceil(8) as u64);
+    (dispatch, octet_bytes(count * layout.size()))
 }
 
 pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
@@ -213,7 +216,7 @@ fn convolution(
     let t = served(z).then(|| task(z))?;
     let layout = t.layout()?;
     let tile_k =
-        [32, 16, 8].into_iter().find(|&k| (k == 8 || t.k > k / 2) && k * layout.tile * t.s <= UNROLLED)?;
+        [16, 8].into_iter().find(|&k| (k == 8 || t.k > k / 2) && k * layout.tile * t.s <= UNROLLED)?;
     let tiles_k = t.k.div_ceil(tile_k);
     let loads = (t.s * tile_k).div_ceil(64);
     let arranged = tiles_k * t.c * t.r * loads * 8;
@@ -242,7 +245,7 @@ fn convolution(
         && t.pad == [0, 0];
     let x = if in_place { Bind::Input(0) } else { Bind::Scratch(1) };
     if !in_place {
-        let (copy, bytes) = gather(&t, t.n * t.c, layout, 0);
+        let (copy, bytes) = gather(&t, t.n * t.c, layout);
         candidate = candidate.scratch(bytes).dispatch(copy.bind(&[Bind::Input(0), x]));
     }
     let units = t.n * t.p * layout.blocks;
@@ -277,31 +280,48 @@ fn convolution(
     Some(candidate.dispatch(convolve))
 }
 
+/// The part of dw that a workgroup of `correlate` sums: `8 * k8` by `c` channels.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    k8: usize,
+    c: usize,
+    /// Octets of x that each lane loads per step.
+    loads: usize,
+}
+
+impl Tile {
+    /// The tile with the least work for all of dw, by the cost of its loads and multiply-adds.
+    fn of(t: &Task, layout: Layout) -> Option<Tile> {
+        let tiles = [1, 2, 4].into_iter().flat_map(|k8| [1, 2, 4, 8, 16].map(|c| (k8, c)));
+        let tiles = tiles.filter(|(k8, c)| k8 * c * t.r * t.s * layout.tile <= UNROLLED);
+        let tiles = tiles.map(|(k8, c)| Tile { k8, c, loads: (c * t.r * layout.size()).div_ceil(8) });
+        tiles.min_by_key(|tile| {
+            let loads = tile.loads + tile.k8 * (layout.tile.div_ceil(8) + 1);
+            let step = loads * LOAD + tile.k8 * tile.c * t.r * t.s * layout.tile;
+            step * t.k.div_ceil(8 * tile.k8) * t.c.div_ceil(tile.c)
+        })
+    }
+}
+
 pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
     let t = served(z).then(|| forward_task(z))?;
     let layout = t.layout()?;
-    let pairs = UNROLLED / (t.r * t.s * layout.tile);
-    let tile_k = [8, 4, 2, 1].into_iter().find(|&k| k <= pairs)?;
-    let tile_c = [8, 4, 2, 1].into_iter().find(|&c| c * tile_k <= pairs)?;
-    let (tiles_k, tiles_c) = (t.k.div_ceil(tile_k), t.c.div_ceil(tile_c));
-
+    let tile = Tile::of(&t, layout)?;
+    let (tiles_k, tiles_c) = (t.k.div_ceil(8 * tile.k8), t.c.div_ceil(tile.c));
     let units = t.n * t.p * layout.blocks;
-    let all_steps = units.div_ceil(8);
-    let for_balance = (SPREAD_OVER / (tiles_k * tiles_c)).min(all_steps / 4).max(1);
-    let steps = all_steps.div_ceil(for_balance);
-    let splits = all_steps.div_ceil(steps);
+    let for_balance = (SPREAD_OVER / (tiles_k * tiles_c)).min(units / 16).max(1);
+    let steps = units.div_ceil(for_balance).min(MAX_TRIPS as usize);
+    let splits = units.div_ceil(steps);
 
-    let (x, x_bytes) = gather(&t, t.n * t.c, layout, 0);
-    let dy_layout = Layout { octets: layout.tile.div_ceil(8), phases: 1, ..layout };
-    let dy = Task { h: t.p, w: t.q, r: 1, s: 1, stride: [1, 1], pad: [0, 0], ..t };
-    let (dy, dy_bytes) = gather(&dy, t.n * t.k, dy_layout, 1);
+    let (x, x_bytes) = gather(&t, t.n * t.c, layout);
     let row = layout.blocks * layout.size();
-    let to = if splits == 1 { Bind::Output(0) } else { Bind::Scratch(2) };
+    let to = if splits == 1 { Bind::Output(0) } else { Bind::Scratch(1) };
     let sums = correlate::dispatch(correlate::Params {
         units: units as u32,
         steps: steps as u32,
         blocks: layout.blocks as u32,
         out_rows: t.p as u32,
+        out_columns: t.q as u32,
         k: t.k as u32,
         c: t.c as u32,
         tiles_k: tiles_k as u32,
@@ -309,10 +329,12 @@ pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
         splits: splits as u32,
         row_step: (t.stride[0] * row) as u32,
         channel_step: (t.rows() * row) as u32,
+        image_step: (t.c * t.rows() * row) as u32,
         tap_step: (t.dilation[0] * row) as u32,
+        last: ((t.n * t.k * t.p * t.q - 1) / 8) as u32,
     })
-    .constant("TILE_K", tile_k as u32)
-    .constant("TILE_C", tile_c as u32)
+    .constant("TILE_K8", tile.k8 as u32)
+    .constant("TILE_C", tile.c as u32)
     .constant("TILE_Q", layout.tile as u32)
     .constant("R", t.r as u32)
     .constant("S", t.s as u32)
@@ -320,15 +342,14 @@ pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
     .constant("DILATION", t.dilation[1] as u32)
     .constant("PHASES", layout.phases as u32)
     .constant("OCTETS", layout.octets as u32)
-    .constant("DY_OCTETS", dy_layout.octets as u32)
-    .bind(&[Bind::Scratch(0), Bind::Scratch(1), to])
+    .constant("LOADS", tile.loads as u32)
+    .constant("DY_OCTETS", layout.tile.div_ceil(8) as u32)
+    .bind(&[Bind::Scratch(0), Bind::Input(1), to])
     .groups((tiles_k * tiles_c * splits) as u64)
     .trips(steps as u64);
     let candidate = Candidate::new("subgroup8_weight")
         .needs(Needs::SUBGROUP8)
         .scratch(x_bytes)
-        .scratch(dy_bytes)
-        .dispatch(x.bind(&[Bind::Input(0), Bind::Scratch(0)]))
-        .dispatch(dy.bind(&[Bind::Input(1), Bind::Scratch(1)]));
+        .dispatch(x.bind(&[Bind::Input(0), Bind::Scratch(0)]));
     Some(add_splits(candidate, sums, z.weights(), splits))
 }
