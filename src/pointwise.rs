@@ -5,15 +5,18 @@
 //! ([`fuse`](Pointwise::fuse)), what the reference evaluates ([`Evaluator`]) and what WGSL is generated from
 //! (`generate.rs`). Every instruction runs at the shape of the results; only inputs broadcast.
 
+mod divisor;
 mod evaluate;
 pub mod generate;
 mod runs;
 
+pub use divisor::Divisor;
 pub use evaluate::{Evaluator, Source, dropout_keeps, sigmoid};
 pub use runs::{Run, runs};
 
 use crate::op::{Activation, Follow};
 use crate::shape::{Shape, Spec};
+use std::fmt;
 
 /// Inputs and results together that one chain may have: WebGPU's default number of storage buffers per shader.
 pub const MAX_FUSED_BUFFERS: usize = 8;
@@ -375,6 +378,24 @@ fn vector_axis(vector: Shape, shape: Shape) -> Option<usize> {
     };
     let size = vector.elements();
     (shape[axis] == size).then_some(axis)
+}
+
+impl fmt::Display for Pointwise {
+    /// `t0 = add(x0, x1); t1 = relu(t0) -> t1`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (k, step) in self.steps.iter().enumerate() {
+            let name = |arg: &Arg| match arg {
+                Arg::Input(i) => format!("x{i}"),
+                Arg::Scalar(i) => format!("s{i}"),
+                Arg::Step(i) => format!("t{i}"),
+            };
+            let args: Vec<String> = step.args.iter().map(name).collect();
+            let separator = if k == 0 { "" } else { "; " };
+            write!(f, "{separator}t{k} = {}({})", step.function.name(), args.join(", "))?;
+        }
+        let results: Vec<String> = self.results.iter().map(|r| format!("t{r}")).collect();
+        write!(f, " -> {}", results.join(", "))
+    }
 }
 
 /// How many are kept before each position.
