@@ -1,9 +1,12 @@
 //! Everything that can go wrong, as types.
 
+use crate::checkpoint::CheckpointError;
+use crate::data::DataError;
 use crate::kernel::Misfit;
 use crate::shape::Spec;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// What a call that depends on the world can fail with.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -106,10 +109,22 @@ pub enum Error {
     Shape(#[from] ShapeError),
     /// A data set could not be read.
     #[error(transparent)]
-    Data(#[from] crate::data::DataError),
+    Data(Arc<DataError>),
     /// Weights or a checkpoint could not be read or written.
     #[error(transparent)]
-    Checkpoint(#[from] crate::checkpoint::CheckpointError),
+    Checkpoint(Arc<CheckpointError>),
+}
+
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Self {
+        Error::Data(Arc::new(error))
+    }
+}
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Self {
+        Error::Checkpoint(Arc::new(error))
+    }
 }
 
 /// Operands that do not fit an op. Wrong shapes are programming errors, so methods panic with this text;

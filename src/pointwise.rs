@@ -443,3 +443,22 @@ impl Joined {
         places
     }
 }
+
+impl std::fmt::Display for Pointwise {
+    /// `mul(i0, s0) relu(0)`: inputs are `i`, scalars `s`, earlier steps bare numbers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (k, step) in self.steps.iter().enumerate() {
+            write!(f, "{}{}(", if k == 0 { "" } else { " " }, step.function.name())?;
+            for (n, arg) in step.args.iter().enumerate() {
+                f.write_str(if n == 0 { "" } else { ", " })?;
+                match arg {
+                    Arg::Input(i) => write!(f, "i{i}")?,
+                    Arg::Scalar(i) => write!(f, "s{i}")?,
+                    Arg::Step(i) => write!(f, "{i}")?,
+                }
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}

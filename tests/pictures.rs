@@ -20,7 +20,7 @@ fn values(image: &[u8]) -> Vec<f32> {
     image.iter().map(|&byte| f32::from(byte) / 255.0).collect()
 }
 
-/// A fresh folder to draw into.
+/// The folder to draw into.
 fn folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
     std::fs::create_dir_all(&folder).unwrap();

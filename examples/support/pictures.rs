@@ -21,6 +21,8 @@ const WHITE: RGBColor = RGBColor(255, 255, 255);
 
 /// Space around the contents of every picture, in pixels.
 const MARGIN: i32 = 28;
+/// Everything is drawn this many times larger and then averaged, for smooth lines and even letters.
+const FINE: i32 = 4;
 /// Height of the title above the contents.
 const TITLE: i32 = 64;
 /// Width of a colour bar with its numbers.
@@ -71,34 +73,41 @@ pub fn learning_curve(
         return Err(PictureError::Empty);
     };
     let smooth = running_mean(&losses, (losses.len() / 80).clamp(2, 50));
-    let low = losses.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
     let high = losses.iter().map(|p| p.1).fold(0.0, f64::max);
+    // At least one power of ten lies in a range this wide, so that the axis has a number.
+    let low = losses.iter().map(|p| p.1).fold(high / 20.0, f64::min);
 
     picture(path, title, (1280, 560), |area| {
-        let (left, right) = area.split_horizontally(if accuracies.is_empty() { 1280 } else { 780 });
+        let (left, right) = area.split_horizontally(FINE * if accuracies.is_empty() { 1280 } else { 780 });
         let mut chart = ChartBuilder::on(&left)
-            .margin(MARGIN)
-            .margin_top(TITLE + 8)
-            .x_label_area_size(52)
-            .y_label_area_size(78)
+            .margin(MARGIN * FINE)
+            .margin_top((TITLE + 8) * FINE)
+            .x_label_area_size(52 * FINE)
+            .y_label_area_size(78 * FINE)
             .build_cartesian_2d(first..last.max(first + 1.0), (low * 0.8..high * 1.25).log_scale())?;
-        let steps = |v: &f64| thousands(v.round() as u64);
+        let steps = |v: &f64| if v.fract() == 0.0 { thousands(*v as u64) } else { String::new() };
         mesh(&mut chart, "step", "training loss", 8, &steps, &|v: &f64| format!("{v}"))?;
         chart
-            .draw_series(LineSeries::new(losses.iter().copied(), BLUE.mix(0.25)))?
+            .draw_series(segments(&losses, BLUE.mix(0.3).stroke_width(FINE as u32 / 2)))?
             .label("each step")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], BLUE.mix(0.35).stroke_width(2)));
+            .legend(|(x, y)| {
+                PathElement::new([(x, y), (x + 24 * FINE, y)], BLUE.mix(0.35).stroke_width(2 * FINE as u32))
+            });
         chart
-            .draw_series(LineSeries::new(smooth, BLUE.stroke_width(3)))?
+            .draw_series(segments(&smooth, BLUE.stroke_width(3 * FINE as u32)))?
             .label("running mean")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], BLUE.stroke_width(3)));
+            .legend(|(x, y)| {
+                PathElement::new([(x, y), (x + 24 * FINE, y)], BLUE.stroke_width(3 * FINE as u32))
+            });
+        // The joints of the thick line.
+        chart.draw_series(smooth.iter().map(|&p| Circle::new(p, 3 * FINE / 2, BLUE.filled())))?;
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperRight)
             .background_style(WHITE)
-            .border_style(PALE)
-            .legend_area_size(34)
-            .margin(14)
+            .border_style(PALE.stroke_width(FINE as u32))
+            .legend_area_size(34 * FINE)
+            .margin(14 * FINE)
             .label_font(font(17).color(&INK))
             .draw()?;
         if accuracies.is_empty() { Ok(()) } else { accuracy_chart(&right, accuracies) }
@@ -128,7 +137,7 @@ pub fn confusion_matrix(
         text(area, "predicted", (x0 + side / 2, y0 - 50), 20, GREY, HPos::Center)?;
         text(area, "recall", (x0 + side + 54, y0 - 20), 17, GREY, HPos::Center)?;
         let vertical = font(20).color(&GREY).transform(FontTransform::Rotate270).pos(CENTRE);
-        area.draw(&Text::new("true", (MARGIN + 16, y0 + side / 2), vertical))?;
+        area.draw(&Text::new("true", fine((MARGIN + 16, y0 + side / 2)), vertical))?;
         for (truth, row) in counts.chunks_exact(n).enumerate() {
             let y = y0 + CELL * truth as i32;
             let middle = y + CELL / 2;
@@ -314,14 +323,16 @@ fn picture(
     (width, height): (u32, u32),
     draw: impl FnOnce(&Area<'_>) -> Drawn,
 ) -> Result<(), PictureError> {
-    let mut pixels = vec![255; width as usize * height as usize * 3];
+    let (fine_width, fine_height) = (width * FINE as u32, height * FINE as u32);
+    let mut fine = vec![255; fine_width as usize * fine_height as usize * 3];
     {
-        let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+        let area = BitMapBackend::with_buffer(&mut fine, (fine_width, fine_height)).into_drawing_area();
         let drawn = load_font()
             .and_then(|()| text(&area, title, (MARGIN, MARGIN + 14), 25, INK, HPos::Left))
             .and_then(|()| draw(&area));
         drawn.and_then(|()| Ok(area.present()?)).map_err(PictureError::Draw)?;
     }
+    let pixels = averaged(&fine, fine_width as usize);
     let path = path.as_ref();
     let write = || {
         let file = std::io::BufWriter::new(std::fs::File::create(path)?);
@@ -334,24 +345,44 @@ fn picture(
     write().map_err(|source| PictureError::Write { path: path.to_owned(), source })
 }
 
+/// Shrinks an RGB picture of `width` pixels per row by [`FINE`].
+fn averaged(fine: &[u8], width: usize) -> Vec<u8> {
+    let n = FINE as usize;
+    let mut pixels = Vec::with_capacity(fine.len() / (n * n));
+    for rows in fine.chunks_exact(3 * width * n) {
+        for x in 0..width / n {
+            for channel in 0..3 {
+                let places = (0..n * n).map(|i| 3 * (i / n * width + x * n + i % n) + channel);
+                let sum: u32 = places.map(|place| u32::from(rows[place])).sum();
+                pixels.push((sum / (n * n) as u32) as u8);
+            }
+        }
+    }
+    pixels
+}
+
 /// Makes the font known that the pictures are written in, so that none has to be installed.
 fn load_font() -> Drawn {
     register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| "the embedded font is damaged".into())
 }
 
+fn fine((x, y): (i32, i32)) -> (i32, i32) {
+    (x * FINE, y * FINE)
+}
+
 fn font(size: i32) -> FontDesc<'static> {
-    ("sans-serif", size).into_font()
+    ("sans-serif", size * FINE).into_font()
 }
 
 /// Writes `what` in one line, vertically centred on `place`.
 fn text(area: &Area<'_>, what: &str, place: (i32, i32), size: i32, colour: RGBColor, align: HPos) -> Drawn {
     let style = font(size).color(&colour).pos(Pos::new(align, VPos::Center));
-    Ok(area.draw(&Text::new(what, place, style))?)
+    Ok(area.draw(&Text::new(what, fine(place), style))?)
 }
 
 fn rectangle(area: &Area<'_>, (x, y): (i32, i32), (w, h): (i32, i32), colour: RGBColor) -> Drawn {
-    Ok(area.draw(&Rectangle::new([(x, y), (x + w, y + h)], colour.filled()))?)
+    Ok(area.draw(&Rectangle::new([fine((x, y)), fine((x + w, y + h))], colour.filled()))?)
 }
 
 /// Draws values as squares of `scale` pixels, row by row.
@@ -393,9 +424,9 @@ fn bar(
             colour(1.0 - f64::from(row) / f64::from(height - 1).max(1.0)),
         )?;
     }
+    let decimals = if high - low < 0.1 { 4 } else { 2 };
     for (v, at) in [(high, 7), ((low + high) / 2.0, height / 2), (low, height - 7)] {
-        // No minus before a zero.
-        text(area, &format!("{:.2}", v + 0.0), (x + 22, y + at), 14, GREY, HPos::Left)?;
+        text(area, &format!("{v:.decimals$}"), (x + 22, y + at), 14, GREY, HPos::Left)?;
     }
     Ok(())
 }
@@ -407,28 +438,34 @@ fn accuracy_chart(area: &Area<'_>, accuracies: &[(u64, f64)]) -> Drawn {
     let low = points().map(|p| p.1).fold(100.0, f64::min);
     let high = points().map(|p| p.1).fold(0.0, f64::max);
     // Room for the numbers at the points.
-    let room = ((high - low) * 0.3).max(0.2);
+    let room = ((high - low) * 0.3).max(0.5);
     let mut chart = ChartBuilder::on(area)
-        .margin(MARGIN)
-        .margin_top(TITLE + 8)
-        .x_label_area_size(52)
-        .y_label_area_size(78)
+        .margin(MARGIN * FINE)
+        .margin_top((TITLE + 8) * FINE)
+        .x_label_area_size(52 * FINE)
+        .y_label_area_size(78 * FINE)
         .build_cartesian_2d(0.5..last + 0.5, low - room..high + room)?;
     let whole = |v: &f64| if v.fract() == 0.0 { format!("{v}") } else { String::new() };
     mesh(&mut chart, "epoch", "test accuracy in %", last.min(8.0) as usize, &whole, &|v: &f64| {
         format!("{v:.1}")
     })?;
-    chart.draw_series(LineSeries::new(points(), RED.stroke_width(3)))?;
-    chart.draw_series(points().map(|p| Circle::new(p, 5, RED.filled())))?;
+    let line: Vec<(f64, f64)> = points().collect();
+    chart.draw_series(segments(&line, RED.stroke_width(3 * FINE as u32)))?;
+    chart.draw_series(points().map(|p| Circle::new(p, 5 * FINE, RED.filled())))?;
     let every = accuracies.len().div_ceil(8);
     let named =
         accuracies.iter().enumerate().filter(|(i, _)| (accuracies.len() - 1 - i).is_multiple_of(every));
     let style = font(17).color(&INK).pos(Pos::new(HPos::Right, VPos::Bottom));
     chart.draw_series(named.map(|(_, &(epoch, percent))| {
         EmptyElement::at((epoch as f64, percent))
-            + Text::new(format!("{percent:.2}"), (-6, -8), style.clone())
+            + Text::new(format!("{percent:.2}"), (-6 * FINE, -8 * FINE), style.clone())
     }))?;
     Ok(())
+}
+
+/// A line through `points`, piece by piece: in one piece, a sharp bend would draw a spike far beyond it.
+fn segments(points: &[(f64, f64)], style: ShapeStyle) -> impl Iterator<Item = PathElement<(f64, f64)>> {
+    points.windows(2).map(move |ends| PathElement::new(ends, style))
 }
 
 /// Axes, their names and their pale lines.
@@ -452,8 +489,9 @@ where
         .y_labels(8)
         .x_label_formatter(x_label)
         .y_label_formatter(y_label)
-        .axis_style(GREY)
-        .bold_line_style(PALE.mix(0.7))
+        .axis_style(GREY.stroke_width(FINE as u32))
+        .set_all_tick_mark_size(5 * FINE)
+        .bold_line_style(PALE.mix(0.7).stroke_width(FINE as u32))
         .light_line_style(WHITE)
         .label_style(font(16).color(&INK))
         .axis_desc_style(font(18).color(&GREY))
@@ -502,7 +540,7 @@ fn running_mean(points: &[(f64, f64)], reach: usize) -> Vec<(f64, f64)> {
     let last = points.len() - 1;
     let places = last.min(200);
     let mean = |place: usize| {
-        let middle = if places == 0 { 0 } else { place * last / places };
+        let middle = place * last / places.max(1);
         // Symmetric at the beginning too, so that the steep start is not pulled down.
         let after = (middle + reach.min(middle)).min(last);
         let around = &points[middle - reach.min(middle)..=after];

@@ -189,16 +189,18 @@ fn bind_group(
     params: (&wgpu::Buffer, u64, u64),
     buffers: &[(&wgpu::Buffer, u64, u64)],
 ) -> wgpu::BindGroup {
-    let entry = |(binding, &(buffer, offset, size)): (usize, &(&wgpu::Buffer, u64, u64))| wgpu::BindGroupEntry {
-        binding: binding as u32,
-        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer,
-            offset,
-            size: std::num::NonZeroU64::new(size),
-        }),
-    };
-    let all: Vec<_> = std::iter::once(params).chain(buffers.iter().copied()).collect();
-    let entries: Vec<_> = all.iter().enumerate().map(entry).collect();
+    let all = std::iter::once(params).chain(buffers.iter().copied());
+    let entries: Vec<_> = all
+        .enumerate()
+        .map(|(binding, (buffer, offset, size))| wgpu::BindGroupEntry {
+            binding: binding as u32,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset,
+                size: std::num::NonZeroU64::new(size),
+            }),
+        })
+        .collect();
     made.bind_groups.fetch_add(1, Ordering::Relaxed);
     device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
