@@ -410,6 +410,7 @@ fn load(text: &mut String, k: usize, input: &Input, width: Width) {
     }
     for (suffix, part, offsets) in parts {
         let value = match input.load {
+            Load::Full | Load::Wide if part.is_empty() => format!("q{k}"),
             Load::Full | Load::Wide => format!("{part}(q{k})"),
             Load::Single | Load::Splat => format!("Value(q{k})"),
             Load::Pair => format!("select(Value(b{k}), Value(a{k}), {} < Index(left{k}))", index(offsets)),
@@ -436,7 +437,7 @@ const SIGMOID: &str = "fn sigmoid_of(a: Value) -> Value {
 }
 ";
 
-const DROPOUT: &str = "fn dropout_of(a: Value, p: Value, low: u32, high: u32, e: Index) -> Value {
+const DROPOUT: &str = "fn dropout_of(a: Value, probability: Value, low: u32, high: u32, e: Index) -> Value {
     // pcg3d: Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3), 2020.
     var x = e * 1664525u + 1013904223u;
     var y = Index(low * 1664525u + 1013904223u);
@@ -451,6 +452,6 @@ const DROPOUT: &str = "fn dropout_of(a: Value, p: Value, low: u32, high: u32, e:
     y += z * x;
     z += x * y;
     let u = Value(z >> Index(8u)) * (1.0 / 16777216.0);
-    return select(Value(0.0), a / max(1.0 - p, Value(1e-30)), u >= p);
+    return select(Value(0.0), a / max(1.0 - probability, Value(1e-30)), u >= probability);
 }
 ";
