@@ -20,8 +20,9 @@ use thiserror::Error;
 
 /// Shared WGSL sources that `//!include` may name, as (path below `shaders/`, text).
 pub const LIBRARY: &[(&str, &str)] = &[
-    ("lib/octet.wgsl", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/octet.wgsl"))),
-    ("lib/quotient.wgsl", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/lib/quotient.wgsl"))),
+    ("lib/activation.wgsl", include_str!("../../shaders/lib/activation.wgsl")),
+    ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
+    ("lib/quotient.wgsl", include_str!("../../shaders/lib/quotient.wgsl")),
 ];
 
 /// More copies of loop bodies than this in one shader are taken for a mistake in a bound.
