@@ -1,3 +1,255 @@
-//! The wgpu engine.
+//! The GPU engine: adapters, buffers, pipelines and recordings. Names no op.
 
+pub(crate) mod adapter;
+mod buffers;
+pub(crate) mod fault;
+mod pipeline;
+mod recording;
 pub mod shader;
+
+pub use adapter::AdapterEntry;
+pub(crate) use buffers::{Cell, Region};
+pub(crate) use recording::Recording;
+
+use crate::device::{Counters, Pick, Storage};
+use crate::error::{Error, Result};
+use crate::kernel::Target;
+use crate::op::Scalar;
+use crate::program::Program;
+use crate::shape::{DType, Spec};
+use buffers::Pool;
+use fault::Funnel;
+use pipeline::Pipelines;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Steps that may be on their way before the host waits for the oldest.
+const MAX_IN_FLIGHT: usize = 3;
+
+/// An opened adapter.
+pub(crate) struct Engine {
+    name: String,
+    target: Target,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    funnel: Arc<Funnel>,
+    pool: Arc<Pool>,
+    pipelines: Pipelines,
+    /// Held while slots are written and submitted: recordings share them.
+    in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
+    made: Arc<Made>,
+}
+
+/// Counts of objects created; see [`Counters`].
+#[derive(Default)]
+pub(crate) struct Made {
+    pub buffers: AtomicU64,
+    pub buffer_bytes: AtomicU64,
+    pub bind_groups: AtomicU64,
+    pub pipelines: AtomicU64,
+    pub submits: AtomicU64,
+}
+
+impl Engine {
+    /// Opens the adapter that `pick` names.
+    pub async fn open(pick: &Pick) -> Result<Self> {
+        adapter::find(pick).await?.open().await
+    }
+
+    fn new(name: String, target: Target, device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let funnel = Funnel::attach(&device);
+        let made = Arc::<Made>::default();
+        let pool = Pool::new(&device, &funnel, &made, target.max_buffer);
+        let pipelines = Pipelines::new(&device, &funnel, &made);
+        Engine { name, target, device, queue, funnel, pool, pipelines, in_flight: Mutex::default(), made }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The device's failure, if it has failed.
+    pub fn check(&self) -> Result<()> {
+        self.funnel.check()
+    }
+
+    pub fn counters(&self) -> Counters {
+        let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Counters {
+            buffers: get(&self.made.buffers),
+            buffer_bytes: get(&self.made.buffer_bytes),
+            bind_groups: get(&self.made.bind_groups),
+            pipelines: get(&self.made.pipelines),
+            submits: get(&self.made.submits),
+            ..Counters::default()
+        }
+    }
+
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
+    /// Copies `data` into a buffer of the pool.
+    pub fn upload(&self, spec: Spec, data: &[u8]) -> Result<Storage> {
+        self.check()?;
+        let limit = self.target.max_binding.min(self.target.max_buffer);
+        if spec.padded_bytes() > limit {
+            return Err(Error::TensorTooLarge { spec, bytes: spec.padded_bytes(), limit });
+        }
+        let pooled = self.pool.take(spec.bytes())?;
+        if !data.is_empty() {
+            self.write(pooled.buffer(), pooled.offset(), data)?;
+        }
+        Ok(Storage::Gpu(Cell::pooled(pooled)))
+    }
+
+    pub fn write_region(&self, region: &Arc<Region>, offset: u64, values: &[f32]) -> Result<()> {
+        // Values that somebody holds in the region are moved out first, in a submit of their own.
+        let _queue = self.in_flight.lock().unwrap();
+        let mut encoder = self.encoder();
+        if region.evict(&self.pool, &mut encoder)? {
+            self.submit(encoder)?;
+        }
+        self.write(region.buffer(), offset, bytemuck::cast_slice(values))?;
+        self.check()
+    }
+
+    /// `write_buffer` keeps staging memory until the next submit, so large uploads are cut and flushed.
+    fn write(&self, buffer: &wgpu::Buffer, offset: u64, data: &[u8]) -> Result<()> {
+        const PART: usize = 32 << 20;
+        for (i, part) in data.chunks(PART).enumerate() {
+            self.queue.write_buffer(buffer, offset + (i * PART) as u64, part);
+            if data.len() > PART {
+                self.queue.submit([]);
+                self.poll(wgpu::PollType::Poll)?;
+            }
+        }
+        self.check()
+    }
+
+    pub fn new_region(&self, bytes: u64, label: &str) -> Result<Arc<Region>> {
+        self.check()?;
+        self.pool.region(bytes, label)
+    }
+
+    /// Makes pipelines, buffers and bind groups for a program.
+    pub fn record(&self, program: &Program) -> Result<Recording> {
+        self.check()?;
+        let recording = Recording::new(self, program)?;
+        self.check()?;
+        Ok(recording)
+    }
+
+    /// Replays a recording and returns where the held values are.
+    pub fn run(
+        &self,
+        program: &Program,
+        recording: &Recording,
+        leaves: &[Storage],
+        scalars: &[Scalar],
+    ) -> Result<Vec<Storage>> {
+        self.check()?;
+        let mut in_flight = self.in_flight.lock().unwrap();
+        let mut encoder = self.encoder();
+        let held = recording.encode(self, program, &mut encoder, leaves, scalars)?;
+        let index = self.submit(encoder)?;
+        in_flight.push_back(index);
+        if in_flight.len() > MAX_IN_FLIGHT
+            && let Some(oldest) = in_flight.pop_front()
+        {
+            self.wait_for(oldest)?;
+        }
+        Ok(held)
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("recurve") })
+    }
+
+    fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex> {
+        let index = self.queue.submit([encoder.finish()]);
+        self.made.submits.fetch_add(1, Ordering::Relaxed);
+        self.check()?;
+        Ok(index)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait_for(&self, index: wgpu::SubmissionIndex) -> Result<()> {
+        self.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None })
+    }
+
+    /// A browser must not be made to wait: its own queue bounds what is in flight.
+    #[cfg(target_arch = "wasm32")]
+    fn wait_for(&self, _index: wgpu::SubmissionIndex) -> Result<()> {
+        self.poll(wgpu::PollType::Poll)
+    }
+
+    /// Waits until everything submitted has finished.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn wait(&self) -> Result<()> {
+        self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
+        self.in_flight.lock().unwrap().clear();
+        Ok(())
+    }
+
+    /// The one place that polls: drivers may report a lost device by a panic here.
+    fn poll(&self, how: wgpu::PollType) -> Result<()> {
+        let poll = std::panic::AssertUnwindSafe(|| self.device.poll(how));
+        match std::panic::catch_unwind(poll) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => self.funnel.lost(error.to_string()),
+            Err(_) => self.funnel.lost("the driver failed while the device was polled".into()),
+        }
+        self.check()
+    }
+
+    /// Copies a value back to the host.
+    pub async fn read(&self, cell: &Arc<Cell>, spec: Spec) -> Result<Vec<f64>> {
+        self.check()?;
+        if spec.elements() == 0 {
+            return Ok(Vec::new());
+        }
+        let staging = self.pool.take_staging(spec.bytes())?;
+        {
+            let _queue = self.in_flight.lock().unwrap();
+            let mut encoder = self.encoder();
+            cell.copy_to(&mut encoder, staging.buffer(), 0, spec.bytes());
+            self.submit(encoder)?;
+        }
+        let slice = staging.buffer().slice(..spec.bytes());
+        let _unmap = Unmap(staging.buffer());
+        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+        slice.map_async(wgpu::MapMode::Read, move |result| {
+            let _ = sender.send(result);
+        });
+        #[cfg(not(target_arch = "wasm32"))]
+        self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
+        match receiver.receive().await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.funnel.lost(error.to_string()),
+            None => self.funnel.lost("the device dropped a read".into()),
+        }
+        self.check()?;
+        let view = slice.get_mapped_range().map_err(|e| Error::Validation { message: e.to_string() })?;
+        let word = |b: &[u8]| [b[0], b[1], b[2], b[3]];
+        let values = match spec.dtype {
+            DType::F32 => view.chunks_exact(4).map(|b| f32::from_le_bytes(word(b)) as f64).collect(),
+            DType::U32 => view.chunks_exact(4).map(|b| u32::from_le_bytes(word(b)) as f64).collect(),
+        };
+        Ok(values)
+    }
+}
+
+/// Takes a buffer back from the host, also when a read is given up half-way.
+struct Unmap<'a>(&'a wgpu::Buffer);
+
+impl Drop for Unmap<'_> {
+    fn drop(&mut self) {
+        self.0.unmap();
+    }
+}

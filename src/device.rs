@@ -1,0 +1,605 @@
+//! A device: an engine that runs programs, its memory, and one place where errors arrive.
+
+use crate::cpu::{self, HostChunk, Precision};
+use crate::error::{Error, Result};
+use crate::gpu;
+use crate::kernel::Target;
+use crate::op::Scalar;
+use crate::program::{Listing, Program};
+use crate::shape::{Shape, Spec};
+use crate::tensor::Tensor;
+use crate::trace::{self, Trace};
+use crate::variable::Variable;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+/// The environment variable that overrides every [`Pick`] but an exact one.
+pub const DEVICE_VARIABLE: &str = "RECURVE_DEVICE";
+
+/// The mark of a label that a loss ignores, as kernels see it.
+pub const IGNORE_INDEX: u32 = u32::MAX;
+
+/// Which device to open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pick {
+    /// A hardware GPU, else a software adapter, else the CPU reference. `RECURVE_DEVICE` overrides this choice.
+    #[default]
+    Best,
+    /// A hardware GPU.
+    Gpu,
+    /// An adapter that runs on the CPU (lavapipe, SwiftShader, WARP).
+    Software,
+    /// The CPU reference.
+    Cpu,
+    /// The first adapter whose name, driver or backend contains this text, ignoring case.
+    Named(String),
+}
+
+impl std::str::FromStr for Pick {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.trim().to_ascii_lowercase().as_str() {
+            "" | "best" => Pick::Best,
+            "gpu" => Pick::Gpu,
+            "software" => Pick::Software,
+            "cpu" => Pick::Cpu,
+            _ => Pick::Named(text.trim().to_string()),
+        })
+    }
+}
+
+/// A device that tensors live on. Cheap to clone; all clones are one device.
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    engine: Engine,
+    plans: Mutex<Plans>,
+    deferred: Mutex<Option<Error>>,
+    one: OnceLock<Arc<trace::Leaf>>,
+    counters: Mutex<Timings>,
+}
+
+pub(crate) enum Engine {
+    Cpu(Precision),
+    Gpu(Box<gpu::Engine>),
+}
+
+/// Plans that were made, most recently used last.
+#[derive(Default)]
+struct Plans {
+    cached: Vec<Arc<Plan>>,
+    made: u64,
+}
+
+/// A planned listing with what its engine needs to run it again.
+struct Plan {
+    fingerprint: u64,
+    listing: Listing,
+    program: Program,
+    ready: Ready,
+}
+
+enum Ready {
+    Cpu(cpu::Slots),
+    Gpu(Box<gpu::Recording>),
+}
+
+/// Plans kept per device; the least recently used one goes first.
+const MAX_PLANS: usize = 64;
+
+#[derive(Default)]
+struct Timings {
+    runs: u64,
+    tracing: Duration,
+    encoding: Duration,
+}
+
+/// What a device has done so far; differences between two readings tell what a step costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// GPU buffers created.
+    pub buffers: u64,
+    /// Bytes of the GPU buffers alive now.
+    pub buffer_bytes: u64,
+    /// Bind groups created.
+    pub bind_groups: u64,
+    /// Pipelines and shader modules created.
+    pub pipelines: u64,
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Programs planned.
+    pub plans: u64,
+    /// Programs run.
+    pub runs: u64,
+    /// Time spent on turning traces into keys of cached plans.
+    pub tracing: Duration,
+    /// Time spent on encoding and submitting.
+    pub encoding: Duration,
+}
+
+impl Counters {
+    /// GPU objects created.
+    pub fn objects(&self) -> u64 {
+        self.buffers + self.bind_groups + self.pipelines
+    }
+}
+
+/// Where the elements of a tensor are.
+#[derive(Clone)]
+pub(crate) enum Storage {
+    Host(Arc<Vec<f64>>),
+    Gpu(Arc<gpu::Cell>),
+}
+
+impl Storage {
+    /// The elements on the CPU engine.
+    pub fn host(&self) -> &[f64] {
+        match self {
+            Storage::Host(data) => data,
+            Storage::Gpu(_) => unreachable!("a tensor of the CPU engine lies on the host"),
+        }
+    }
+
+    pub fn gpu(&self) -> &Arc<gpu::Cell> {
+        match self {
+            Storage::Gpu(cell) => cell,
+            Storage::Host(_) => unreachable!("a tensor of a GPU engine lies on the GPU"),
+        }
+    }
+}
+
+/// A piece of a flat arena: parameters, gradients, optimiser state or running statistics lie here side by side.
+pub struct Chunk {
+    id: u64,
+    label: String,
+    bytes: u64,
+    memory: Memory,
+    variables: Mutex<Vec<Weak<Variable>>>,
+}
+
+enum Memory {
+    Host(HostChunk),
+    Gpu(Arc<gpu::Region>),
+}
+
+impl Chunk {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn host(&self) -> &HostChunk {
+        match &self.memory {
+            Memory::Host(data) => data,
+            Memory::Gpu(_) => unreachable!("a chunk of the CPU engine lies on the host"),
+        }
+    }
+
+    pub(crate) fn gpu(&self) -> &Arc<gpu::Region> {
+        match &self.memory {
+            Memory::Gpu(region) => region,
+            Memory::Host(_) => unreachable!("a chunk of a GPU engine lies on the GPU"),
+        }
+    }
+
+    pub(crate) fn register(&self, variable: &Arc<Variable>) {
+        let mut variables = self.variables.lock().unwrap();
+        variables.retain(|v| v.strong_count() > 0);
+        variables.push(Arc::downgrade(variable));
+    }
+
+    pub(crate) fn each_variable(&self, f: impl Fn(&Variable)) {
+        self.variables.lock().unwrap().iter().filter_map(Weak::upgrade).for_each(|v| f(&v));
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({} {}, {} bytes)", self.label, self.id, self.bytes)
+    }
+}
+
+thread_local! {
+    static TRACES: RefCell<HashMap<u64, (Weak<Inner>, Arc<Mutex<Trace>>)>> = RefCell::default();
+}
+
+impl Device {
+    fn new(engine: Engine) -> Self {
+        let inner = Inner {
+            id: trace::next_id(),
+            engine,
+            plans: Mutex::default(),
+            deferred: Mutex::default(),
+            one: OnceLock::new(),
+            counters: Mutex::default(),
+        };
+        Device(Arc::new(inner))
+    }
+
+    /// The CPU reference engine: every machine has it.
+    pub fn cpu() -> Self {
+        Device::new(Engine::Cpu(Precision::F32))
+    }
+
+    /// The CPU reference without rounding to f32, for gradient checks.
+    pub fn cpu_f64() -> Self {
+        Device::new(Engine::Cpu(Precision::F64))
+    }
+
+    /// Opens a device. `RECURVE_DEVICE` (`best`, `gpu`, `software`, `cpu` or part of an adapter's name) overrides
+    /// [`Pick::Best`].
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when there is none of the kind asked for, [`Error::DeviceRequest`] when it does not open.
+    pub async fn open(pick: Pick) -> Result<Self> {
+        let asked = std::env::var(DEVICE_VARIABLE).ok();
+        let pick = match (pick, asked) {
+            (Pick::Best, Some(text)) => text.parse().unwrap_or_default(),
+            (pick, _) => pick,
+        };
+        match pick {
+            Pick::Cpu => Ok(Device::cpu()),
+            Pick::Best => match gpu::Engine::open(&Pick::Best).await {
+                Ok(engine) => Ok(Device::new(Engine::Gpu(Box::new(engine)))),
+                Err(Error::NoAdapter { .. }) => Ok(Device::cpu()),
+                Err(error) => Err(error),
+            },
+            pick => Ok(Device::new(Engine::Gpu(Box::new(gpu::Engine::open(&pick).await?)))),
+        }
+    }
+
+    /// [`open`](Device::open), blocking.
+    ///
+    /// # Errors
+    /// As `open`.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open_blocking(pick: Pick) -> Result<Self> {
+        pollster::block_on(Device::open(pick))
+    }
+
+    /// Opens one adapter of [`adapters`](crate::adapters).
+    ///
+    /// # Errors
+    /// [`Error::DeviceRequest`] when it does not open.
+    pub async fn open_adapter(adapter: &gpu::AdapterEntry) -> Result<Self> {
+        Ok(Device::new(Engine::Gpu(Box::new(adapter.open().await?))))
+    }
+
+    /// What the device is, in a line.
+    pub fn name(&self) -> String {
+        match &self.0.engine {
+            Engine::Cpu(Precision::F32) => "CPU reference".into(),
+            Engine::Cpu(Precision::F64) => "CPU reference in f64".into(),
+            Engine::Gpu(gpu) => gpu.name().into(),
+        }
+    }
+
+    /// Whether this is the CPU reference.
+    pub fn is_reference(&self) -> bool {
+        matches!(self.0.engine, Engine::Cpu(_))
+    }
+
+    /// What kernels are chosen for; `None` on the CPU reference.
+    pub fn target(&self) -> Option<&Target> {
+        match &self.0.engine {
+            Engine::Cpu(_) => None,
+            Engine::Gpu(gpu) => Some(gpu.target()),
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Uploads f32 values. A failure (too large for the device, out of memory) is returned by the next call on the
+    /// tensor that returns a `Result`.
+    ///
+    /// # Panics
+    /// When `data` does not have as many values as `shape` has elements.
+    #[track_caller]
+    pub fn tensor(&self, data: impl AsRef<[f32]>, shape: impl Into<Shape>) -> Tensor {
+        let (data, shape) = (data.as_ref(), shape.into());
+        assert_eq!(data.len(), shape.elements(), "values for a tensor of shape {shape}");
+        let spec = Spec::f32(shape);
+        let storage = match &self.0.engine {
+            Engine::Cpu(_) => Ok(Storage::Host(Arc::new(data.iter().map(|&v| v as f64).collect()))),
+            Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(data)),
+        };
+        Tensor::from_leaf(self, spec, storage, None)
+    }
+
+    /// Uploads f64 values: kept as they are by [`cpu_f64`](Device::cpu_f64), rounded to f32 elsewhere.
+    ///
+    /// # Panics
+    /// As [`tensor`](Device::tensor).
+    #[track_caller]
+    pub fn tensor_f64(&self, data: &[f64], shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        assert_eq!(data.len(), shape.elements(), "values for a tensor of shape {shape}");
+        match &self.0.engine {
+            Engine::Cpu(Precision::F64) => {
+                let storage = Ok(Storage::Host(Arc::new(data.to_vec())));
+                Tensor::from_leaf(self, Spec::f32(shape), storage, None)
+            }
+            _ => self.tensor(data.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape),
+        }
+    }
+
+    /// Uploads class labels or indices, `[n]`. -100 is the mark that a loss ignores ([`IGNORE_INDEX`]). Other negative
+    /// numbers and those above `u32::MAX - 1` are an [`Error::Label`] of the next call that returns a `Result`.
+    pub fn labels(&self, labels: impl AsRef<[i64]>) -> Tensor {
+        let labels = labels.as_ref();
+        self.indices(labels, [labels.len()])
+    }
+
+    /// [`labels`](Device::labels) of any shape.
+    ///
+    /// # Panics
+    /// When `labels` does not have as many values as `shape` has elements.
+    #[track_caller]
+    pub fn indices(&self, labels: &[i64], shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        assert_eq!(labels.len(), shape.elements(), "values for a tensor of shape {shape}");
+        let spec = Spec::u32(shape);
+        let mut kept = Vec::with_capacity(labels.len());
+        for (index, &label) in labels.iter().enumerate() {
+            match (label, u32::try_from(label)) {
+                (-100, _) => kept.push(IGNORE_INDEX),
+                (_, Ok(v)) if v != IGNORE_INDEX => kept.push(v),
+                _ => {
+                    let classes = IGNORE_INDEX as u64;
+                    return Tensor::failed(self, spec, Error::Label { label, index, classes });
+                }
+            }
+        }
+        let largest = kept.iter().copied().filter(|&v| v != IGNORE_INDEX).max();
+        let storage = match &self.0.engine {
+            Engine::Cpu(_) => Ok(Storage::Host(Arc::new(kept.iter().map(|&v| v as f64).collect()))),
+            Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(&kept)),
+        };
+        Tensor::from_leaf(self, spec, storage, largest)
+    }
+
+    /// A tensor filled with `value`.
+    pub fn full(&self, value: f32, shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        self.tensor(vec![value; shape.elements()], shape)
+    }
+
+    /// The scalar 1, uploaded once: where every backward pass starts.
+    pub(crate) fn one(&self) -> Tensor {
+        // The tensor must not keep the device alive, or neither would ever be dropped.
+        let made = || {
+            let one = self.tensor([1.0f32], ());
+            match one.source() {
+                trace::Source::Leaf(leaf) => leaf.clone(),
+                _ => unreachable!("an uploaded tensor is a leaf"),
+            }
+        };
+        let leaf = self.0.one.get_or_init(made).clone();
+        Tensor::from_source(self, trace::Source::Leaf(leaf), Spec::f32(()), false)
+    }
+
+    /// Runs what is pending on this thread, without waiting for the device.
+    ///
+    /// # Errors
+    /// Whatever stopped the computation: see [`Error`].
+    pub fn run(&self) -> Result<()> {
+        trace::run(self, &self.trace(), &[])
+    }
+
+    /// Runs what is pending and waits until the device has finished all of it.
+    ///
+    /// # Errors
+    /// As [`run`](Device::run).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn wait(&self) -> Result<()> {
+        self.run()?;
+        match &self.0.engine {
+            Engine::Cpu(_) => Ok(()),
+            Engine::Gpu(gpu) => gpu.wait(),
+        }
+    }
+
+    /// What the device has done so far.
+    pub fn counters(&self) -> Counters {
+        let mut counters = match &self.0.engine {
+            Engine::Cpu(_) => Counters::default(),
+            Engine::Gpu(gpu) => gpu.counters(),
+        };
+        let timings = self.0.counters.lock().unwrap();
+        counters.plans = self.0.plans.lock().unwrap().made;
+        counters.runs = timings.runs;
+        counters.tracing = timings.tracing;
+        counters.encoding = timings.encoding;
+        counters
+    }
+
+    /// The program that ran last on this device, as text: steps, kernels, places, memory.
+    pub fn explain(&self) -> String {
+        let plans = self.0.plans.lock().unwrap();
+        plans.cached.last().map_or_else(|| "no program has run yet\n".into(), |plan| plan.to_string())
+    }
+
+    /// Destroys the device under the program's feet, for tests of what happens then.
+    #[doc(hidden)]
+    pub fn destroy(&self) {
+        if let Engine::Gpu(gpu) = &self.0.engine {
+            gpu.destroy();
+        }
+    }
+
+    pub(crate) fn trace(&self) -> Arc<Mutex<Trace>> {
+        TRACES.with_borrow_mut(|traces| {
+            if let Some((_, trace)) = traces.get(&self.0.id) {
+                return trace.clone();
+            }
+            traces.retain(|_, (device, _)| device.strong_count() > 0);
+            let trace = Arc::<Mutex<Trace>>::default();
+            traces.insert(self.0.id, (Arc::downgrade(&self.0), trace.clone()));
+            trace
+        })
+    }
+
+    /// Releases the graphs of this thread that lead through variables which have changed.
+    pub(crate) fn release_graphs(&self) {
+        self.trace().lock().unwrap().release_updated();
+    }
+
+    /// Keeps an error for the next call that can return it.
+    pub(crate) fn defer(&self, error: Error) {
+        self.0.deferred.lock().unwrap().get_or_insert(error);
+    }
+
+    /// The first error that has not been returned yet, or the device's failure.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(error) = self.0.deferred.lock().unwrap().take() {
+            return Err(error);
+        }
+        match &self.0.engine {
+            Engine::Cpu(_) => Ok(()),
+            Engine::Gpu(gpu) => gpu.check(),
+        }
+    }
+
+    pub(crate) async fn read(&self, storage: &Storage, spec: Spec) -> Result<Vec<f64>> {
+        match (&self.0.engine, storage) {
+            (_, Storage::Host(data)) => Ok(data.to_vec()),
+            (Engine::Gpu(gpu), Storage::Gpu(cell)) => gpu.read(cell, spec).await,
+            (Engine::Cpu(_), Storage::Gpu(_)) => unreachable!("operands are on one device"),
+        }
+    }
+
+    /// Where a variable's value lies now.
+    pub(crate) fn chunk_storage(&self, variable: &Variable) -> Storage {
+        let (chunk, offset, spec) = (variable.chunk(), variable.offset(), variable.spec());
+        match &chunk.memory {
+            Memory::Host(data) => {
+                let data = data.lock().unwrap();
+                Storage::Host(Arc::new(data[offset as usize / 4..][..spec.elements()].to_vec()))
+            }
+            Memory::Gpu(region) => Storage::Gpu(gpu::Cell::in_region(region, offset)),
+        }
+    }
+
+    /// A new arena chunk, filled with zeros.
+    pub(crate) fn new_chunk(&self, bytes: u64, label: &str) -> Result<Arc<Chunk>> {
+        let memory = match &self.0.engine {
+            Engine::Cpu(_) => Memory::Host(Mutex::new(vec![0.0; bytes as usize / 4])),
+            Engine::Gpu(gpu) => Memory::Gpu(gpu.new_region(bytes, label)?),
+        };
+        let chunk = Chunk { id: trace::next_id(), label: label.into(), bytes, memory, variables: Mutex::default() };
+        Ok(Arc::new(chunk))
+    }
+
+    /// The most bytes that one arena chunk may have.
+    pub(crate) fn max_chunk(&self) -> u64 {
+        self.target().map_or(u64::MAX, |t| t.max_binding.min(t.max_buffer))
+    }
+
+    pub(crate) fn write_chunk(&self, chunk: &Chunk, offset: u64, values: &[f32]) -> Result<()> {
+        self.check()?;
+        match (&self.0.engine, &chunk.memory) {
+            (Engine::Gpu(gpu), Memory::Gpu(region)) => gpu.write_region(region, offset, values),
+            (_, Memory::Host(data)) => {
+                let mut data = data.lock().unwrap();
+                let target = &mut data[offset as usize / 4..][..values.len()];
+                target.iter_mut().zip(values).for_each(|(t, &v)| *t = v as f64);
+                Ok(())
+            }
+            _ => unreachable!("a chunk belongs to its device"),
+        }
+    }
+
+    /// Runs the program of `listing`, planning it if it is new, and returns where the held values are.
+    pub(crate) fn execute(
+        &self,
+        listing: &Listing,
+        leaves: &[Storage],
+        scalars: &[Scalar],
+    ) -> Result<Vec<Storage>> {
+        let start = crate::clock::now();
+        let plan = self.plan(listing)?;
+        let planned = crate::clock::now();
+        let results = match (&self.0.engine, &plan.ready) {
+            (Engine::Cpu(precision), Ready::Cpu(slots)) => {
+                cpu::run(&plan.program, slots, *precision, leaves, scalars)
+            }
+            (Engine::Gpu(gpu), Ready::Gpu(recording)) => gpu.run(&plan.program, recording, leaves, scalars)?,
+            _ => unreachable!("a plan belongs to its device"),
+        };
+        let mut timings = self.0.counters.lock().unwrap();
+        timings.runs += 1;
+        timings.tracing += planned - start;
+        timings.encoding += crate::clock::now() - planned;
+        Ok(results)
+    }
+
+    fn plan(&self, listing: &Listing) -> Result<Arc<Plan>> {
+        let fingerprint = listing.fingerprint();
+        let mut plans = self.0.plans.lock().unwrap();
+        let found = plans.cached.iter().rposition(|p| p.fingerprint == fingerprint && p.listing == *listing);
+        if let Some(at) = found {
+            let plan = plans.cached.remove(at);
+            plans.cached.push(plan.clone());
+            return Ok(plan);
+        }
+        let program = Program::plan(listing, self.target())?;
+        let ready = match &self.0.engine {
+            Engine::Cpu(_) => Ready::Cpu(cpu::Slots::default()),
+            Engine::Gpu(gpu) => Ready::Gpu(Box::new(gpu.record(&program)?)),
+        };
+        let plan = Arc::new(Plan { fingerprint, listing: listing.clone(), program, ready });
+        if plans.cached.len() == MAX_PLANS {
+            plans.cached.remove(0);
+        }
+        plans.cached.push(plan.clone());
+        plans.made += 1;
+        Ok(plan)
+    }
+
+    /// Adds to the time spent on tracing.
+    pub(crate) fn count_tracing(&self, time: Duration) {
+        self.0.counters.lock().unwrap().tracing += time;
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.program)?;
+        match &self.ready {
+            Ready::Cpu(_) => Ok(()),
+            Ready::Gpu(recording) => write!(f, "{recording}"),
+        }
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Device {}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({})", self.name())
+    }
+}
+

@@ -1,0 +1,134 @@
+//! Pipelines, made once per kernel and baked constants; missing ones are made in parallel.
+
+use super::Made;
+use super::fault::Funnel;
+use super::shader::{self, Const};
+use crate::error::{Error, Result};
+use crate::kernel::{Access, Dispatch, KernelRef};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+/// A compiled kernel with the layout of its bind group.
+pub(crate) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+type Key = (KernelRef, Vec<(&'static str, Const)>);
+
+/// The pipelines of a device.
+pub(crate) struct Pipelines {
+    device: wgpu::Device,
+    funnel: Arc<Funnel>,
+    made: Arc<Made>,
+    ready: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    layouts: Mutex<HashMap<Vec<Access>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>>,
+}
+
+impl Pipelines {
+    pub fn new(device: &wgpu::Device, funnel: &Arc<Funnel>, made: &Arc<Made>) -> Self {
+        Pipelines {
+            device: device.clone(),
+            funnel: funnel.clone(),
+            made: made.clone(),
+            ready: Mutex::default(),
+            layouts: Mutex::default(),
+        }
+    }
+
+    /// The pipelines of `dispatches`, in their order.
+    pub fn get(&self, dispatches: &[&Dispatch]) -> Result<Vec<Arc<Pipeline>>> {
+        let key = |d: &&Dispatch| (d.kernel.clone(), d.consts.clone());
+        let mut missing: Vec<Key> = Vec::new();
+        {
+            let ready = self.ready.lock().unwrap();
+            for key in dispatches.iter().map(key) {
+                if !ready.contains_key(&key) && !missing.contains(&key) {
+                    missing.push(key);
+                }
+            }
+        }
+        let made = self.make_all(&missing)?;
+        let mut ready = self.ready.lock().unwrap();
+        ready.extend(missing.into_iter().zip(made));
+        Ok(dispatches.iter().map(|d| ready[&key(d)].clone()).collect())
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn make_all(&self, keys: &[Key]) -> Result<Vec<Arc<Pipeline>>> {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let per_thread = keys.len().div_ceil(cores).max(1);
+        std::thread::scope(|scope| {
+            let make = |part: &'_ [Key]| part.iter().map(|k| self.make(k)).collect::<Vec<_>>();
+            let threads: Vec<_> = keys.chunks(per_thread).map(|part| scope.spawn(move || make(part))).collect();
+            threads.into_iter().flat_map(|t| t.join().expect("making a pipeline does not panic")).collect()
+        })
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn make_all(&self, keys: &[Key]) -> Result<Vec<Arc<Pipeline>>> {
+        keys.iter().map(|k| self.make(k)).collect()
+    }
+
+    fn make(&self, (kernel, consts): &Key) -> Result<Arc<Pipeline>> {
+        let refused = |message: String| Error::Shader { kernel: kernel.name.to_string(), message };
+        let text = shader::expand(&kernel.source, consts).map_err(|e| refused(e.to_string()))?;
+        let (layout, pipeline_layout) = self.layout(kernel);
+        // Errors of this thread's calls are caught here, to name the kernel; a browser reports them later.
+        #[cfg(not(target_arch = "wasm32"))]
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(&kernel.name),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&kernel.name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            // Kernels write workgroup memory before they read it; zeroing it made one pipeline compile for 77 s.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            return Err(refused(error.to_string()));
+        }
+        self.made.pipelines.fetch_add(1, Ordering::Relaxed);
+        self.funnel.check()?;
+        Ok(Arc::new(Pipeline { pipeline, layout }))
+    }
+
+    fn layout(&self, kernel: &KernelRef) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+        let accesses: Vec<Access> = kernel.bindings.iter().map(|b| b.1).collect();
+        let mut layouts = self.layouts.lock().unwrap();
+        layouts.entry(accesses).or_insert_with_key(|accesses| self.make_layout(accesses)).clone()
+    }
+
+    fn make_layout(&self, accesses: &[Access]) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+        let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let storage = |a: &Access| wgpu::BufferBindingType::Storage { read_only: *a == Access::Read };
+        let uniform = entry(0, wgpu::BufferBindingType::Uniform);
+        let entries: Vec<_> = std::iter::once(uniform)
+            .chain(accesses.iter().enumerate().map(|(i, a)| entry(i + 1, storage(a))))
+            .collect();
+        let group = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(&group)],
+            immediate_size: 0,
+        });
+        (group, layout)
+    }
+}

@@ -1,0 +1,37 @@
+//! What can be computed: one file per op family, with formula, shape rule, reference, gradient, kernels and cases.
+
+use crate::op::Case;
+
+/// The op list: a module each, and the test cases of all.
+macro_rules! ops {
+    ($($op:ident,)*) => {
+        $(pub mod $op;)*
+
+        /// The test cases of every op, with the op family's name. Conformance tests, gradient checks and shader
+        /// checks go through them.
+        pub fn cases() -> Vec<(&'static str, Case)> {
+            let mut all = Vec::new();
+            $(all.extend($op::cases().into_iter().map(|c| (stringify!($op), c)));)*
+            all
+        }
+    };
+}
+
+ops! {
+    argmax,
+    batch_norm,
+    batch_norm_backward,
+    concat,
+    conv2d,
+    dropout,
+    elementwise,
+    expand,
+    matmul,
+    pad,
+    permute,
+    reduce,
+    reshape,
+    slice,
+}
+
+mod strided_copy;
