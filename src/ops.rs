@@ -18,11 +18,17 @@ macro_rules! ops {
 }
 
 ops! {
+    argmax,
+    batch_norm,
+    batch_norm_backward,
     concat,
     dropout,
     elementwise,
+    expand,
+    matmul,
     pad,
     permute,
+    reduce,
     reshape,
     slice,
 }
