@@ -18,9 +18,11 @@ macro_rules! ops {
 }
 
 ops! {
+    adam,
     argmax,
     batch_norm,
     batch_norm_backward,
+    clip_grad,
     concat,
     conv2d,
     dropout,
@@ -31,7 +33,10 @@ ops! {
     permute,
     reduce,
     reshape,
+    rmsprop,
+    sgd,
     slice,
 }
 
+pub mod place_gradients;
 mod strided_copy;

@@ -16,6 +16,7 @@ pub use init::{Fan, Init, Nonlinearity, fans};
 use crate::checkpoint::{CheckpointError, TensorFile, Tensors};
 use crate::device::{Chunk, Device};
 use crate::error::{Error, Result};
+use crate::grad::Gradients;
 use crate::shape::{ALIGN, Shape, Spec};
 use crate::tensor::Tensor;
 use crate::variable::Variable;
@@ -395,20 +396,16 @@ impl Shared {
         let trainable = members[0].trainable;
         let mut arena = Arena::new(&self.device, bytes, if trainable { "parameters" } else { "buffers" })?;
         let mut values = Vec::with_capacity(bytes as usize / 4);
-        for member in members {
-            let init = member.init.lock().unwrap().take();
-            let initial = init.map(|init| init.values(member.shape, self.seed, &member.name));
-            values.extend(initial.unwrap_or_default());
-            values.resize((values.len() * 4).next_multiple_of(ALIGN as usize) / 4, 0.0);
-            values.resize(values.len().max(ALIGN as usize / 4), 0.0);
-        }
         let mut offset = 0;
-        self.device.write_chunk(&arena.chunk, 0, &values)?;
         for r in members {
+            let init = r.init.lock().unwrap().take();
+            values.extend(init.map(|init| init.values(r.shape, self.seed, &r.name)).unwrap_or_default());
             let variable = Variable::new(&self.device, &arena.chunk, offset, r.shape, &r.name, trainable);
             let _ = r.variable.set(Ok(variable));
             offset += r.bytes();
+            values.resize(offset as usize / 4, 0.0);
         }
+        self.device.write_chunk(&arena.chunk, 0, &values)?;
         arena.trainable = trainable;
         arena.members = members.to_vec();
         Ok(arena)
@@ -541,6 +538,11 @@ impl Param {
             Ok(variable) => variable.tensor(),
             Err(error) => Tensor::failed(&self.shared.device, Spec::f32(self.shape()), error),
         }
+    }
+
+    /// The gradient with respect to this parameter; `None` when the value does not depend on it.
+    pub fn gradient(&self, gradients: &Gradients) -> Option<Tensor> {
+        gradients.wrt(&self.tensor())
     }
 
     /// Replaces the value; earlier reads on this thread see the old one.

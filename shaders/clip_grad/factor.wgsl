@@ -28,9 +28,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     shared_sums[lane] = sum;
     workgroupBarrier();
-    for (var half = WG / 2u; half > 0u; half /= 2u) {
-        if (lane < half) {
-            let other = shared_sums[lane + half];
+    for (var width = WG / 2u; width > 0u; width /= 2u) {
+        if (lane < width) {
+            let other = shared_sums[lane + width];
             if (NORM == 0u) {
                 shared_sums[lane] = max(shared_sums[lane], other);
             } else {

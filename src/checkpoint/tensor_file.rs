@@ -33,10 +33,10 @@ impl Tensors {
 
     /// The file, with the training state if there is one. Equal tensors make equal bytes.
     pub fn to_bytes(&self, state: Option<String>) -> Result<Vec<u8>, CheckpointError> {
-        let view = |(name, (dtype, shape, bytes)): (&_, &(Dtype, Vec<usize>, Vec<u8>))| {
-            Ok((String::clone(name), TensorView::new(*dtype, shape.clone(), bytes).map_err(invalid)?))
-        };
-        let views: Vec<_> = self.0.iter().map(view).collect::<Result<_, CheckpointError>>()?;
+        let mut views = Vec::new();
+        for (name, (dtype, shape, bytes)) in &self.0 {
+            views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(invalid)?));
+        }
         let metadata = state.map(|state| HashMap::from([(STATE.to_string(), state)]));
         safetensors::serialize(views, metadata).map_err(invalid)
     }
