@@ -19,6 +19,7 @@ macro_rules! ops {
 
 ops! {
     argmax,
+    avg_pool2d,
     batch_norm,
     batch_norm_backward,
     concat,
@@ -27,6 +28,7 @@ ops! {
     elementwise,
     expand,
     matmul,
+    max_pool2d,
     pad,
     permute,
     reduce,
