@@ -22,6 +22,7 @@ ops! {
     batch_norm,
     batch_norm_backward,
     concat,
+    conv2d,
     dropout,
     elementwise,
     expand,
