@@ -211,8 +211,7 @@ impl Op for CrossEntropy {
                 .trips(count.div_ceil(64) as u64 + 12);
             out.scratch(floats(count.max(1))).dispatch(rows).dispatch(total)
         };
-        let ways =
-            Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
+        let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
         by_line(lines, target, ways)
     }
 
@@ -299,7 +298,8 @@ impl Op for CrossEntropyBackward {
         let divisor = if mean { Bind::Scratch(0) } else { dy };
         let bind = [Bind::Input(0), labels, weight, dy, divisor, Bind::Output(0)];
         let params = rows_backward::Params { rows: count as u32, c, inner, smoothing: 0.0 };
-        let serial = rows_backward::dispatch(params).groups(count.div_ceil(64) as u64).trips(3 * lines.d as u64);
+        let serial =
+            rows_backward::dispatch(params).groups(count.div_ceil(64) as u64).trips(3 * lines.d as u64);
         let params = rows_tree_backward::Params { rows: count as u32, c, inner, smoothing: 0.0 };
         let row = rows_tree_backward::dispatch(params)
             .groups(count as u64)
@@ -322,8 +322,7 @@ impl Op for CrossEntropyBackward {
                 .trips(count.div_ceil(64) as u64 + 6);
             out.scratch(floats(1)).dispatch(total).dispatch(rows)
         };
-        let ways =
-            Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
+        let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
         by_line(lines, target, ways)
     }
 
