@@ -24,6 +24,7 @@ ops! {
     batch_norm_backward,
     concat,
     conv2d,
+    cross_entropy,
     dropout,
     elementwise,
     expand,
@@ -34,6 +35,7 @@ ops! {
     reduce,
     reshape,
     slice,
+    softmax,
 }
 
 mod strided_copy;
