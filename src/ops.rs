@@ -18,11 +18,18 @@ macro_rules! ops {
 }
 
 ops! {
+    argmax,
+    batch_norm,
+    batch_norm_backward,
     concat,
+    conv2d,
     dropout,
     elementwise,
+    expand,
+    matmul,
     pad,
     permute,
+    reduce,
     reshape,
     slice,
 }

@@ -5,10 +5,12 @@
 //! ([`fuse`](Pointwise::fuse)), what the reference evaluates ([`Evaluator`]) and what WGSL is generated from
 //! (`generate.rs`). Every instruction runs at the shape of the results; only inputs broadcast.
 
+mod divisor;
 mod evaluate;
 pub mod generate;
 mod runs;
 
+pub use divisor::Divisor;
 pub use evaluate::{Evaluator, Source, dropout_keeps, sigmoid};
 pub use runs::{Run, runs};
 
@@ -439,5 +441,74 @@ impl std::fmt::Display for Pointwise {
             f.write_str(")")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_result(chain: &Pointwise, scalars: &[f64], inputs: &[f64]) -> Vec<f64> {
+        (0..chain.results.len())
+            .map(|j| {
+                let (chain, read) = chain.only(j);
+                let data: Vec<[f64; 1]> = read.iter().map(|&i| [inputs[i]]).collect();
+                let sources: Vec<Source<'_>> = data.iter().map(|d| (d.as_slice(), Vec::new())).collect();
+                let mut out = [f64::NAN];
+                Evaluator::new(&chain, &sources, scalars).run(0, &mut out);
+                out[0]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn fusing_puts_the_producer_into_the_consumer() {
+        let scale = Pointwise::instr(Function::Mul, vec![Arg::Input(0), Arg::Scalar(0)]);
+        let shift = Pointwise::instr(Function::Add, vec![Arg::Input(0), Arg::Scalar(0)]);
+        let first = Pointwise::fuse(&scale, &[7], &shift, &[Wire::Result(0)], &[Wanted::Consumer(0)]);
+        assert_eq!(first.inputs, [7]);
+        assert_eq!(first_result(&first.chain, &[3.0, 0.5], &[2.0]), [6.5]);
+
+        // b - a·b, with the product wanted too: inputs that are the same tensor become one.
+        let mul = Pointwise::single(Function::Mul);
+        let sub = Pointwise::single(Function::Sub);
+        let wires = [Wire::Outer(5), Wire::Result(0)];
+        let wanted = [Wanted::Consumer(0), Wanted::Producer(0)];
+        let both = Pointwise::fuse(&mul, &[4, 5], &sub, &wires, &wanted);
+        assert_eq!(both.inputs, [4, 5]);
+        assert_eq!(first_result(&both.chain, &[], &[2.0, 10.0]), [-10.0, 20.0]);
+        assert_eq!(both.chain.to_string(), "mul(i0, i1) sub(i1, 0)");
+    }
+
+    #[test]
+    fn equal_steps_are_merged_and_dead_ones_dropped() {
+        let exp = Pointwise::single(Function::Exp);
+        let side =
+            Pointwise::fuse(&exp, &[1], &exp, &[Wire::Outer(1)], &[Wanted::Producer(0), Wanted::Consumer(0)]);
+        assert_eq!((side.chain.steps.len(), side.chain.results.as_slice()), (1, [0, 0].as_slice()));
+        let dead = Pointwise::fuse(&exp, &[1], &exp, &[Wire::Outer(2)], &[Wanted::Consumer(0)]);
+        assert_eq!((dead.chain, dead.inputs), (exp, vec![2]));
+    }
+
+    #[test]
+    fn a_bias_is_recognised_by_its_axis() {
+        let add = Pointwise::single(Function::Add);
+        let follow = |x: &[usize], v: &[usize], which: usize| {
+            let specs = if which == 0 { [Spec::f32(x), Spec::f32(v)] } else { [Spec::f32(v), Spec::f32(x)] };
+            add.follow(&specs, which)
+        };
+        let axis = |axis| Some(Follow::AddVector { axis });
+        assert_eq!(follow(&[8, 3, 5, 5], &[3, 1, 1], 0), axis(1));
+        assert_eq!(follow(&[8, 3, 5, 5], &[1, 3, 1, 1], 1), axis(1));
+        assert_eq!(follow(&[8, 10], &[10], 0), axis(1));
+        assert_eq!(follow(&[8, 1], &[1], 0), axis(1));
+        assert_eq!(follow(&[8, 10], &[1], 0), None);
+        assert_eq!(follow(&[8, 10], &[8, 10], 0), None);
+        // The vector would be the one that is computed.
+        assert_eq!(follow(&[10], &[8, 10], 0), None);
+        let relu = Pointwise::single(Function::Relu);
+        assert_eq!(relu.follow(&[Spec::f32([3])], 0), Some(Follow::Activate(Activation::Relu)));
+        let scaled = Pointwise::instr(Function::Add, vec![Arg::Input(0), Arg::Scalar(0)]);
+        assert_eq!(scaled.follow(&[Spec::f32([3])], 0), None);
     }
 }

@@ -227,5 +227,3 @@ impl fmt::Debug for Tensor {
 
 /// Where a result of a node stands.
 pub(crate) type NodeResult = (Arc<Node>, usize);
-impl Tensor { /// TEMP
- pub fn sum(&self, _axes: &[usize]) -> Tensor { unimplemented!() } }

@@ -1,10 +1,14 @@
 // Copies one operand of a concatenation to its place, four neighbours per thread.
+//!include lib/quotient.wgsl
+
 const WG: u32 = 64u;
 
-// All count units of four elements.
+// Sizes count units of four elements.
 struct Params {
     n: u32,
     row: u32,    // of x: what lies together in y
+    magic: u32,  // of row, see `quotient`
+    shift: u32,
     pitch: u32,  // from row to row in y
     offset: u32, // of the first row in y
 }
@@ -23,5 +27,6 @@ fn main(
     if (i >= p.n) {
         return;
     }
-    y[(i / p.row) * p.pitch + p.offset + i % p.row] = x[i];
+    let r = quotient(i, p.magic, p.shift);
+    y[r * p.pitch + p.offset + (i - r * p.row)] = x[i];
 }

@@ -1,4 +1,6 @@
 // Surrounds a tensor with a constant, one element per thread.
+//!include lib/quotient.wgsl
+
 const WG: u32 = 64u;
 // Axes, 1 to 6. Axis 0 is the innermost.
 const RANK: u32 = 6u;
@@ -7,11 +9,21 @@ const RANK: u32 = 6u;
 struct Params {
     n: u32,
     value: u32, // the bits of the constant
-    d0: u32,    // sizes of y
+    d0: u32,    // sizes of y, with what `quotient` takes
+    m0: u32,
+    h0: u32,
     d1: u32,
+    m1: u32,
+    h1: u32,
     d2: u32,
+    m2: u32,
+    h2: u32,
     d3: u32,
+    m3: u32,
+    h3: u32,
     d4: u32,
+    m4: u32,
+    h4: u32,
     b0: u32, // where x begins in y
     b1: u32,
     b2: u32,
@@ -42,10 +54,12 @@ fn main(
     }
     // Coordinates in x, innermost first; those before its beginning wrap around to huge numbers.
     var rest = i;
+    var outer = 0u;
     var c = rest;
     if (RANK > 1u) {
-        c = rest % p.d0;
-        rest = rest / p.d0;
+        outer = quotient(rest, p.m0, p.h0);
+        c = rest - outer * p.d0;
+        rest = outer;
     }
     c -= p.b0;
     var inside = c < p.x0;
@@ -54,8 +68,9 @@ fn main(
     if (RANK > 1u) {
         c = rest;
         if (RANK > 2u) {
-            c = rest % p.d1;
-            rest = rest / p.d1;
+            outer = quotient(rest, p.m1, p.h1);
+            c = rest - outer * p.d1;
+            rest = outer;
         }
         c -= p.b1;
         inside = inside && c < p.x1;
@@ -65,8 +80,9 @@ fn main(
     if (RANK > 2u) {
         c = rest;
         if (RANK > 3u) {
-            c = rest % p.d2;
-            rest = rest / p.d2;
+            outer = quotient(rest, p.m2, p.h2);
+            c = rest - outer * p.d2;
+            rest = outer;
         }
         c -= p.b2;
         inside = inside && c < p.x2;
@@ -76,8 +92,9 @@ fn main(
     if (RANK > 3u) {
         c = rest;
         if (RANK > 4u) {
-            c = rest % p.d3;
-            rest = rest / p.d3;
+            outer = quotient(rest, p.m3, p.h3);
+            c = rest - outer * p.d3;
+            rest = outer;
         }
         c -= p.b3;
         inside = inside && c < p.x3;
@@ -87,8 +104,9 @@ fn main(
     if (RANK > 4u) {
         c = rest;
         if (RANK > 5u) {
-            c = rest % p.d4;
-            rest = rest / p.d4;
+            outer = quotient(rest, p.m4, p.h4);
+            c = rest - outer * p.d4;
+            rest = outer;
         }
         c -= p.b4;
         inside = inside && c < p.x4;

@@ -19,7 +19,12 @@ use std::hash::{Hash, Hasher};
 use thiserror::Error;
 
 /// Shared WGSL sources that `//!include` may name, as (path below `shaders/`, text).
-pub const LIBRARY: &[(&str, &str)] = &[];
+pub const LIBRARY: &[(&str, &str)] = &[
+    ("lib/activation.wgsl", include_str!("../../shaders/lib/activation.wgsl")),
+    ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
+    ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),
+    ("lib/quotient.wgsl", include_str!("../../shaders/lib/quotient.wgsl")),
+];
 
 /// More copies of loop bodies than this in one shader are taken for a mistake in a bound.
 const MAX_COPIES: usize = 1 << 16;

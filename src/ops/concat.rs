@@ -9,20 +9,21 @@
 
 use crate::kernel::{Bind, Candidate, Target};
 use crate::op::{Case, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
+use crate::pointwise::Divisor;
 use crate::shape::{Shape, Spec};
 use crate::tensor::Tensor;
 
 crate::kernel! {
     /// One element per thread.
     mod scalar = "shaders/concat/scalar.wgsl";
-    params { n: u32, row: u32, pitch: u32, offset: u32 }
+    params { n: u32, row: u32, magic: u32, shift: u32, pitch: u32, offset: u32 }
     bind { x: Read, y: ReadWrite }
 }
 
 crate::kernel! {
     /// Four elements per thread.
     mod vec4 = "shaders/concat/vec4.wgsl";
-    params { n: u32, row: u32, pitch: u32, offset: u32 }
+    params { n: u32, row: u32, magic: u32, shift: u32, pitch: u32, offset: u32 }
     bind { x: Read, y: ReadWrite }
 }
 
@@ -97,24 +98,27 @@ impl Op for Concat {
         let rows: Vec<usize> = io.inputs.iter().map(|x| self.row(x.shape)).collect();
         let pitch = self.row(io.outputs[0].shape);
         let mut scalar = Candidate::new("scalar");
-        let mut vec4 = Candidate::new("vec4");
+        let mut vec4 = rows.iter().all(|row| row.is_multiple_of(4)).then(|| Candidate::new("vec4"));
         let mut offset = 0;
         for (k, (&row, x)) in rows.iter().zip(io.inputs).enumerate().filter(|(_, (row, _))| **row > 0) {
             let binds = [Bind::Input(k), Bind::Output(0)];
-            let size = |unit: usize| [x.elements(), row, pitch, offset].map(|v| (v / unit) as u32);
+            let size = |unit: usize| [x.elements(), pitch, offset].map(|v| (v / unit) as u32);
             let groups = |unit: usize| (x.elements() / unit).div_ceil(WORKGROUP) as u64;
-            let [n, r, p, o] = size(1);
-            let params = scalar::Params { n, row: r, pitch: p, offset: o };
+            let [n, p, o] = size(1);
+            let d = Divisor::new(row);
+            let params =
+                scalar::Params { n, row: d.size, magic: d.magic, shift: d.shift, pitch: p, offset: o };
             scalar = scalar.dispatch(scalar::dispatch(params).bind(&binds).groups(groups(1)));
-            let [n, r, p, o] = size(4);
-            let params = vec4::Params { n, row: r, pitch: p, offset: o };
-            vec4 = vec4.dispatch(vec4::dispatch(params).bind(&binds).groups(groups(4)));
+            vec4 = vec4.map(|candidate| {
+                let [n, p, o] = size(4);
+                let d = Divisor::new(row / 4);
+                let params =
+                    vec4::Params { n, row: d.size, magic: d.magic, shift: d.shift, pitch: p, offset: o };
+                candidate.dispatch(vec4::dispatch(params).bind(&binds).groups(groups(4)))
+            });
             offset += row;
         }
-        match rows.iter().all(|row| row.is_multiple_of(4)) {
-            true => vec![vec4, scalar],
-            false => vec![scalar],
-        }
+        vec4.into_iter().chain([scalar]).collect()
     }
 
     fn tolerance(&self, _io: Io<'_>, _output: usize) -> Tolerance {

@@ -9,6 +9,7 @@
 
 use crate::kernel::{Bind, Candidate, Target};
 use crate::op::{Case, Expected, Fill, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
+use crate::pointwise::Divisor;
 use crate::shape::{DType, MAX_RANK, Shape, Spec};
 use crate::tensor::Tensor;
 
@@ -16,7 +17,12 @@ crate::kernel! {
     /// One element per thread.
     mod scalar = "shaders/pad/scalar.wgsl";
     params {
-        n: u32, value: u32, d0: u32, d1: u32, d2: u32, d3: u32, d4: u32,
+        n: u32, value: u32,
+        d0: u32, m0: u32, h0: u32,
+        d1: u32, m1: u32, h1: u32,
+        d2: u32, m2: u32, h2: u32,
+        d3: u32, m3: u32, h3: u32,
+        d4: u32, m4: u32, h4: u32,
         b0: u32, b1: u32, b2: u32, b3: u32, b4: u32, b5: u32,
         x0: u32, x1: u32, x2: u32, x3: u32, x4: u32, x5: u32,
     }
@@ -27,11 +33,53 @@ crate::kernel! {
     /// Four elements per thread.
     mod vec4 = "shaders/pad/vec4.wgsl";
     params {
-        n: u32, value: u32, d0: u32, d1: u32, d2: u32, d3: u32, d4: u32,
+        n: u32, value: u32,
+        d0: u32, m0: u32, h0: u32,
+        d1: u32, m1: u32, h1: u32,
+        d2: u32, m2: u32, h2: u32,
+        d3: u32, m3: u32, h3: u32,
+        d4: u32, m4: u32, h4: u32,
         b0: u32, b1: u32, b2: u32, b3: u32, b4: u32, b5: u32,
         x0: u32, x1: u32, x2: u32, x3: u32, x4: u32, x5: u32,
     }
     bind { x: Read, y: ReadWrite }
+}
+
+/// The parameters of both kernels, from arrays.
+macro_rules! pad_params {
+    ($kernel:ident, $n:expr, $d:ident, $b:ident, $x:ident) => {
+        $kernel::Params {
+            n: $n as u32,
+            value: 0,
+            d0: $d[0].size,
+            m0: $d[0].magic,
+            h0: $d[0].shift,
+            d1: $d[1].size,
+            m1: $d[1].magic,
+            h1: $d[1].shift,
+            d2: $d[2].size,
+            m2: $d[2].magic,
+            h2: $d[2].shift,
+            d3: $d[3].size,
+            m3: $d[3].magic,
+            h3: $d[3].shift,
+            d4: $d[4].size,
+            m4: $d[4].magic,
+            h4: $d[4].shift,
+            b0: $b[0],
+            b1: $b[1],
+            b2: $b[2],
+            b3: $b[3],
+            b4: $b[4],
+            b5: $b[5],
+            x0: $x[0],
+            x1: $x[1],
+            x2: $x[2],
+            x3: $x[3],
+            x4: $x[4],
+            x5: $x[5],
+        }
+    };
 }
 
 /// Threads per workgroup.
@@ -139,53 +187,13 @@ impl Op for Pad {
         let mut candidates = Vec::new();
         if wide {
             let (d, b, x) = sizes(&axes, 4);
-            let dispatch = vec4::dispatch(vec4::Params {
-                n: (n / 4) as u32,
-                value: 0,
-                d0: d[0],
-                d1: d[1],
-                d2: d[2],
-                d3: d[3],
-                d4: d[4],
-                b0: b[0],
-                b1: b[1],
-                b2: b[2],
-                b3: b[3],
-                b4: b[4],
-                b5: b[5],
-                x0: x[0],
-                x1: x[1],
-                x2: x[2],
-                x3: x[3],
-                x4: x[4],
-                x5: x[5],
-            });
+            let dispatch = vec4::dispatch(pad_params!(vec4, n / 4, d, b, x));
             let dispatch =
                 dispatch.constant("RANK", rank).scalar("value", 0).bind(&binds).groups(groups(n / 4));
             candidates.push(Candidate::new("vec4").dispatch(dispatch));
         }
         let (d, b, x) = sizes(&axes, 1);
-        let dispatch = scalar::dispatch(scalar::Params {
-            n: n as u32,
-            value: 0,
-            d0: d[0],
-            d1: d[1],
-            d2: d[2],
-            d3: d[3],
-            d4: d[4],
-            b0: b[0],
-            b1: b[1],
-            b2: b[2],
-            b3: b[3],
-            b4: b[4],
-            b5: b[5],
-            x0: x[0],
-            x1: x[1],
-            x2: x[2],
-            x3: x[3],
-            x4: x[4],
-            x5: x[5],
-        });
+        let dispatch = scalar::dispatch(pad_params!(scalar, n, d, b, x));
         let dispatch = dispatch.constant("RANK", rank).scalar("value", 0).bind(&binds).groups(groups(n));
         candidates.push(Candidate::new("scalar").dispatch(dispatch));
         candidates
@@ -199,11 +207,11 @@ impl Op for Pad {
 type Sizes = [u32; MAX_RANK];
 
 /// Sizes of the result, elements before, sizes of the operand: innermost first, the innermost in units of `unit`.
-fn sizes(axes: &[Axis], unit: usize) -> (Sizes, Sizes, Sizes) {
-    let (mut d, mut b, mut x) = ([1; MAX_RANK], [0; MAX_RANK], [1; MAX_RANK]);
+fn sizes(axes: &[Axis], unit: usize) -> ([Divisor; MAX_RANK], Sizes, Sizes) {
+    let (mut d, mut b, mut x) = ([Divisor::new(1); MAX_RANK], [0; MAX_RANK], [1; MAX_RANK]);
     for (k, axis) in axes.iter().enumerate() {
         let unit = if k == 0 { unit } else { 1 };
-        d[k] = (axis.result / unit) as u32;
+        d[k] = Divisor::new(axis.result / unit);
         b[k] = (axis.before / unit) as u32;
         x[k] = (axis.operand / unit) as u32;
     }

@@ -99,6 +99,7 @@ impl Tensor {
 }
 
 /// Test cases.
+#[expect(clippy::single_range_in_vec_init, reason = "one range is right for one axis")]
 pub fn cases() -> Vec<Case> {
     let case =
         |shape: &[usize], ranges: &[Range<usize>]| Case::new(Slice { ranges: ranges.to_vec() }, &[shape]);

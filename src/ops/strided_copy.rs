@@ -4,13 +4,19 @@
 //! neighbouring elements move at once where both sides allow it.
 
 use crate::kernel::{Bind, Candidate, Dispatch};
+use crate::pointwise::Divisor;
 use crate::shape::MAX_RANK;
 
 crate::kernel! {
     /// One element per thread.
     mod scalar = "shaders/strided_copy/scalar.wgsl";
     params {
-        n: u32, offset: u32, d0: u32, d1: u32, d2: u32, d3: u32, d4: u32,
+        n: u32, offset: u32,
+        d0: u32, m0: u32, h0: u32,
+        d1: u32, m1: u32, h1: u32,
+        d2: u32, m2: u32, h2: u32,
+        d3: u32, m3: u32, h3: u32,
+        d4: u32, m4: u32, h4: u32,
         s0: u32, s1: u32, s2: u32, s3: u32, s4: u32, s5: u32,
     }
     bind { x: Read, y: ReadWrite }
@@ -20,7 +26,12 @@ crate::kernel! {
     /// Four elements per thread, contiguous on both sides.
     mod vec4 = "shaders/strided_copy/vec4.wgsl";
     params {
-        n: u32, offset: u32, d0: u32, d1: u32, d2: u32, d3: u32, d4: u32,
+        n: u32, offset: u32,
+        d0: u32, m0: u32, h0: u32,
+        d1: u32, m1: u32, h1: u32,
+        d2: u32, m2: u32, h2: u32,
+        d3: u32, m3: u32, h3: u32,
+        d4: u32, m4: u32, h4: u32,
         s0: u32, s1: u32, s2: u32, s3: u32, s4: u32, s5: u32,
     }
     bind { x: Read, y: ReadWrite }
@@ -30,10 +41,46 @@ crate::kernel! {
     /// Four by four elements per thread, transposed in registers: the source is contiguous along another axis.
     mod block4 = "shaders/strided_copy/block4.wgsl";
     params {
-        n: u32, offset: u32, inner: u32, inner_stride: u32, across: u32, across_pitch: u32,
-        d0: u32, d1: u32, d2: u32, s0: u32, s1: u32, s2: u32, s3: u32, t0: u32, t1: u32, t2: u32, t3: u32,
+        n: u32, offset: u32, inner_stride: u32, across_pitch: u32,
+        d0: u32, m0: u32, h0: u32,
+        d1: u32, m1: u32, h1: u32,
+        d2: u32, m2: u32, h2: u32,
+        d3: u32, m3: u32, h3: u32,
+        d4: u32, m4: u32, h4: u32,
+        s0: u32, s1: u32, s2: u32, s3: u32, t0: u32, t1: u32, t2: u32, t3: u32,
     }
     bind { x: Read, y: ReadWrite }
+}
+
+/// The parameters of the first two kernels, from arrays.
+macro_rules! strided_params {
+    ($kernel:ident, $n:expr, $offset:expr, $d:ident, $s:ident) => {
+        $kernel::Params {
+            n: $n as u32,
+            offset: $offset as u32,
+            d0: $d[0].size,
+            m0: $d[0].magic,
+            h0: $d[0].shift,
+            d1: $d[1].size,
+            m1: $d[1].magic,
+            h1: $d[1].shift,
+            d2: $d[2].size,
+            m2: $d[2].magic,
+            h2: $d[2].shift,
+            d3: $d[3].size,
+            m3: $d[3].magic,
+            h3: $d[3].shift,
+            d4: $d[4].size,
+            m4: $d[4].magic,
+            h4: $d[4].shift,
+            s0: $s[0],
+            s1: $s[1],
+            s2: $s[2],
+            s3: $s[3],
+            s4: $s[4],
+            s5: $s[5],
+        }
+    };
 }
 
 /// Threads per workgroup of all three kernels.
@@ -81,21 +128,7 @@ impl StridedCopy {
 
     fn scalar(&self) -> Candidate {
         let (d, s) = self.sizes(1);
-        let params = scalar::Params {
-            n: self.elements as u32,
-            offset: self.offset as u32,
-            d0: d[0],
-            d1: d[1],
-            d2: d[2],
-            d3: d[3],
-            d4: d[4],
-            s0: s[0],
-            s1: s[1],
-            s2: s[2],
-            s3: s[3],
-            s4: s[4],
-            s5: s[5],
-        };
+        let params = strided_params!(scalar, self.elements, self.offset, d, s);
         candidate("scalar", scalar::dispatch(params).constant("RANK", self.axes.len() as u32), self.elements)
     }
 
@@ -109,21 +142,7 @@ impl StridedCopy {
             return None;
         }
         let (d, s) = self.sizes(4);
-        let params = vec4::Params {
-            n: (self.elements / 4) as u32,
-            offset: (self.offset / 4) as u32,
-            d0: d[0],
-            d1: d[1],
-            d2: d[2],
-            d3: d[3],
-            d4: d[4],
-            s0: s[0],
-            s1: s[1],
-            s2: s[2],
-            s3: s[3],
-            s4: s[4],
-            s5: s[5],
-        };
+        let params = strided_params!(vec4, self.elements / 4, self.offset / 4, d, s);
         let dispatch = vec4::dispatch(params).constant("RANK", self.axes.len() as u32);
         Some(candidate("vec4", dispatch, self.elements / 4))
     }
@@ -139,20 +158,32 @@ impl StridedCopy {
         if !regular {
             return None;
         }
-        let d = |k: usize| rest.get(k).map_or(1, |axis| axis.size as u32);
+        let size = |k: usize| rest.get(k).map_or(1, |axis| axis.size);
+        let sizes = [inner.size / 4, across.size / 4, size(0), size(1), size(2)];
+        let d = sizes.map(Divisor::new);
         let s = |k: usize| rest.get(k).map_or(0, |axis| (axis.source / 4) as u32);
         let t = |k: usize| rest.get(k).map_or(0, |axis| (axis.result / 4) as u32);
         let threads = self.elements / 16;
         let params = block4::Params {
             n: threads as u32,
             offset: (self.offset / 4) as u32,
-            inner: (inner.size / 4) as u32,
             inner_stride: (inner.source / 4) as u32,
-            across: (across.size / 4) as u32,
             across_pitch: (across.result / 4) as u32,
-            d0: d(0),
-            d1: d(1),
-            d2: d(2),
+            d0: d[0].size,
+            m0: d[0].magic,
+            h0: d[0].shift,
+            d1: d[1].size,
+            m1: d[1].magic,
+            h1: d[1].shift,
+            d2: d[2].size,
+            m2: d[2].magic,
+            h2: d[2].shift,
+            d3: d[3].size,
+            m3: d[3].magic,
+            h3: d[3].shift,
+            d4: d[4].size,
+            m4: d[4].magic,
+            h4: d[4].shift,
             s0: s(0),
             s1: s(1),
             s2: s(2),
@@ -166,10 +197,10 @@ impl StridedCopy {
     }
 
     /// Sizes and source strides, innermost first, in units of `unit` elements; missing axes have size 1.
-    fn sizes(&self, unit: usize) -> ([u32; MAX_RANK], [u32; MAX_RANK]) {
-        let (mut d, mut s) = ([1; MAX_RANK], [0; MAX_RANK]);
+    fn sizes(&self, unit: usize) -> ([Divisor; MAX_RANK], [u32; MAX_RANK]) {
+        let (mut d, mut s) = ([Divisor::new(1); MAX_RANK], [0; MAX_RANK]);
         for (k, axis) in self.axes.iter().enumerate() {
-            d[k] = if k == 0 { axis.size / unit } else { axis.size } as u32;
+            d[k] = Divisor::new(if k == 0 { axis.size / unit } else { axis.size });
             s[k] = if k == 0 { axis.source } else { axis.source / unit } as u32;
         }
         (d, s)
@@ -181,42 +212,21 @@ fn candidate(variant: &'static str, dispatch: Dispatch, threads: usize) -> Candi
     Candidate::new(variant).dispatch(dispatch.bind(&[Bind::Input(0), Bind::Output(0)]).groups(groups))
 }
 
-/// Calls `f(i, j)` for each element i of a dense result of sizes `dims`, where j is its place in the source: the
-/// definition that the references of permute and slice share.
-pub(super) fn each(
-    dims: &[usize],
-    strides: &[usize],
-    offset: usize,
-    first: usize,
-    count: usize,
-    mut f: impl FnMut(usize, usize),
-) {
-    let mut at = vec![0; dims.len()];
-    let mut rest = first;
-    let mut place = offset;
-    for axis in (0..dims.len()).rev() {
-        at[axis] = rest % dims[axis];
-        rest /= dims[axis];
-        place += at[axis] * strides[axis];
-    }
-    for i in 0..count {
-        f(i, place);
-        for axis in (0..dims.len()).rev() {
-            at[axis] += 1;
-            place += strides[axis];
-            if at[axis] < dims[axis] {
-                break;
-            }
-            place -= dims[axis] * strides[axis];
-            at[axis] = 0;
-        }
-    }
-}
-
-/// The reference: fills `out` with the elements of `x` at `offset + Σ c·strides`.
+/// The definition, shared by permute and slice: fills `out` with the elements of `x` at `offset + Σ c·strides`.
 pub(super) fn reference(x: &[f64], out: &mut [f64], dims: &[usize], strides: &[usize], offset: usize) {
-    const ROW: usize = 4096;
-    crate::parallel::rows(out, ROW, 4 * ROW, |row, values| {
-        each(dims, strides, offset, row * ROW, values.len(), |i, j| values[i] = x[j]);
+    let (row, step) = match (dims.last(), strides.last()) {
+        (Some(&size), Some(&stride)) => (size, stride),
+        _ => (1, 0),
+    };
+    let outer = dims.len().saturating_sub(1);
+    crate::parallel::rows(out, row, 4 * row, |index, values| {
+        let (mut rest, mut at) = (index, offset);
+        for axis in (0..outer).rev() {
+            at += rest % dims[axis] * strides[axis];
+            rest /= dims[axis];
+        }
+        for (k, value) in values.iter_mut().enumerate() {
+            *value = x[at + k * step];
+        }
     });
 }

@@ -8,7 +8,7 @@
 //! elements: software drivers load element by element, and so load half as often.
 
 use super::runs::{Run, runs};
-use super::{Arg, Function, MAX_FUSED_SCALARS, Pointwise};
+use super::{Arg, Divisor, Function, MAX_FUSED_SCALARS, Pointwise};
 use crate::kernel::{
     Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamType, Target, TargetClass,
 };
@@ -21,11 +21,16 @@ use std::sync::Arc;
 /// Threads per workgroup.
 const WORKGROUP: u64 = 64;
 
-/// Names of the uniforms that hold sizes: at most 7 inputs of at most `MAX_RANK` runs, the outermost not counted.
-const SIZES: [&str; 7 * (MAX_RANK - 1)] = [
-    "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15",
-    "d16", "d17", "d18", "d19", "d20", "d21", "d22", "d23", "d24", "d25", "d26", "d27", "d28", "d29", "d30",
-    "d31", "d32", "d33", "d34",
+/// Names of the uniforms that hold sizes, with what `quotient` takes: at most 7 inputs of at most `MAX_RANK` runs, the
+/// outermost not counted.
+const SIZES: [&str; 3 * 7 * (MAX_RANK - 1)] = [
+    "d0", "m0", "h0", "d1", "m1", "h1", "d2", "m2", "h2", "d3", "m3", "h3", "d4", "m4", "h4", "d5", "m5",
+    "h5", "d6", "m6", "h6", "d7", "m7", "h7", "d8", "m8", "h8", "d9", "m9", "h9", "d10", "m10", "h10", "d11",
+    "m11", "h11", "d12", "m12", "h12", "d13", "m13", "h13", "d14", "m14", "h14", "d15", "m15", "h15", "d16",
+    "m16", "h16", "d17", "m17", "h17", "d18", "m18", "h18", "d19", "m19", "h19", "d20", "m20", "h20", "d21",
+    "m21", "h21", "d22", "m22", "h22", "d23", "m23", "h23", "d24", "m24", "h24", "d25", "m25", "h25", "d26",
+    "m26", "h26", "d27", "m27", "h27", "d28", "m28", "h28", "d29", "m29", "h29", "d30", "m30", "h30", "d31",
+    "m31", "h31", "d32", "m32", "h32", "d33", "m33", "h33", "d34", "m34", "h34",
 ];
 
 /// Names of the uniforms that hold scalars.
@@ -78,7 +83,7 @@ impl Width {
         match self {
             Width::One => &[("", "", &[0])],
             Width::Vec4 => &[("", "", &[0, 1, 2, 3])],
-            Width::U64 => &[("_even", "even", &[0, 2, 4, 6]), ("_odd", "odd", &[1, 3, 5, 7])],
+            Width::U64 => &[("_even", "evens", &[0, 2, 4, 6]), ("_odd", "odds", &[1, 3, 5, 7])],
         }
     }
 }
@@ -151,13 +156,13 @@ fn candidate(chain: &Pointwise, io: Io<'_>, width: Width) -> Candidate {
             let load = Load::of(&runs, width);
             let first = sizes.len();
             if load.has_position() {
-                sizes.extend(runs[..runs.len() - 1].iter().map(|run| run.size as u32));
+                sizes.extend(runs[..runs.len() - 1].iter().map(|run| Divisor::new(run.size)));
             }
             Input { runs, load, sizes: first }
         })
         .collect();
     let params: Vec<u32> = std::iter::once(shape.elements() as u32)
-        .chain(sizes.iter().copied())
+        .chain(sizes.iter().flat_map(|d| [d.size, d.magic, d.shift]))
         .chain(std::iter::repeat_n(0, chain.scalars))
         .collect();
     let kernel = KernelRef::Generated(Arc::new(kernel(chain, &inputs, sizes.len(), width)));
@@ -175,7 +180,7 @@ fn candidate(chain: &Pointwise, io: Io<'_>, width: Width) -> Candidate {
 
 fn kernel(chain: &Pointwise, inputs: &[Input], sizes: usize, width: Width) -> Kernel {
     let mut params = vec![("n", ParamType::U32)];
-    params.extend(SIZES[..sizes].iter().map(|&d| (d, ParamType::U32)));
+    params.extend(SIZES[..3 * sizes].iter().map(|&d| (d, ParamType::U32)));
     params.extend((0..chain.scalars).map(|k| (SCALARS[k], scalar_type(chain, k))));
     let bindings = INPUTS[..inputs.len()]
         .iter()
@@ -260,8 +265,11 @@ fn declarations(
     if functions.contains(&Function::Dropout) {
         text.push_str(DROPOUT);
     }
+    if inputs.iter().any(|input| input.load.has_position()) {
+        emit!(text, "//!include lib/quotient.wgsl");
+    }
     if width == Width::U64 {
-        text.push_str(WORDS);
+        emit!(text, "//!include lib/octet.wgsl");
     }
 }
 
@@ -271,18 +279,16 @@ fn position(text: &mut String, k: usize, input: &Input) {
     let last = input.runs.len() - 1;
     let (mut rest, mut scale, mut terms) = ("e".to_string(), String::new(), Vec::new());
     for (r, run) in input.runs.iter().enumerate() {
-        let size = format!("p.d{}", input.sizes + r);
-        if run.kept {
-            let at = if r == last { rest.clone() } else { format!("{rest} % {size}") };
-            terms.push(format!("({at}){scale}"));
-        }
+        let d = input.sizes + r;
         if r < last {
-            if run.kept {
-                scale = format!("{scale} * {size}");
-            }
-            emit!(text, "    let rest{r} = {rest} / {size};");
-            rest = format!("rest{r}");
+            emit!(text, "    let rest{r} = quotient({rest}, p.m{d}, p.h{d});");
         }
+        if run.kept {
+            let at = if r == last { rest.clone() } else { format!("({rest} - rest{r} * p.d{d})") };
+            terms.push(format!("{at}{scale}"));
+            scale = format!("{scale} * p.d{d}");
+        }
+        rest = format!("rest{r}");
     }
     emit!(text, "    return {};", terms.join(" + "));
     emit!(text, "}}");
@@ -370,7 +376,7 @@ fn main(text: &mut String, chain: &Pointwise, inputs: &[Input], width: Width) {
         match width {
             Width::One => emit!(text, "    y{j}[i] = r.y{j};"),
             Width::Vec4 => emit!(text, "    y{j}[i] = {};", value("")),
-            Width::U64 => emit!(text, "    y{j}[i] = join({}, {});", value("_even"), value("_odd")),
+            Width::U64 => emit!(text, "    y{j}[i] = octet_of({}, {});", value("_even"), value("_odd")),
         }
     }
     emit!(text, "}}");
@@ -393,7 +399,8 @@ fn load(text: &mut String, k: usize, input: &Input, width: Width) {
         Load::Pair => {
             emit!(text, "    let a{k} = x{k}[at{k}(first)];");
             emit!(text, "    let b{k} = x{k}[at{k}(min(first + {}u, p.n - 1u))];", w - 1);
-            emit!(text, "    let left{k} = p.d{0} - first % p.d{0};", input.sizes);
+            let d = input.sizes;
+            emit!(text, "    let left{k} = p.d{d} - (first - quotient(first, p.m{d}, p.h{d}) * p.d{d});");
         }
         Load::Elements => {
             for o in 0..w {
@@ -403,6 +410,7 @@ fn load(text: &mut String, k: usize, input: &Input, width: Width) {
     }
     for (suffix, part, offsets) in parts {
         let value = match input.load {
+            Load::Full | Load::Wide if part.is_empty() => format!("q{k}"),
             Load::Full | Load::Wide => format!("{part}(q{k})"),
             Load::Single | Load::Splat => format!("Value(q{k})"),
             Load::Pair => format!("select(Value(b{k}), Value(a{k}), {} < Index(left{k}))", index(offsets)),
@@ -429,7 +437,7 @@ const SIGMOID: &str = "fn sigmoid_of(a: Value) -> Value {
 }
 ";
 
-const DROPOUT: &str = "fn dropout_of(a: Value, p: Value, low: u32, high: u32, e: Index) -> Value {
+const DROPOUT: &str = "fn dropout_of(a: Value, probability: Value, low: u32, high: u32, e: Index) -> Value {
     // pcg3d: Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3), 2020.
     var x = e * 1664525u + 1013904223u;
     var y = Index(low * 1664525u + 1013904223u);
@@ -444,18 +452,6 @@ const DROPOUT: &str = "fn dropout_of(a: Value, p: Value, low: u32, high: u32, e:
     y += z * x;
     z += x * y;
     let u = Value(z >> Index(8u)) * (1.0 / 16777216.0);
-    return select(Value(0.0), a / max(1.0 - p, Value(1e-30)), u >= p);
-}
-";
-
-/// Little-endian: the low word of a 64-bit integer is the element with the even index.
-const WORDS: &str = "fn even(q: vec4<u64>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(vec4<u32>(q));
-}
-fn odd(q: vec4<u64>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(vec4<u32>(q >> vec4<u32>(32u)));
-}
-fn join(even: vec4<f32>, odd: vec4<f32>) -> vec4<u64> {
-    return vec4<u64>(bitcast<vec4<u32>>(even)) | (vec4<u64>(bitcast<vec4<u32>>(odd)) << vec4<u32>(32u));
+    return select(Value(0.0), a / max(1.0 - probability, Value(1e-30)), u >= probability);
 }
 ";

@@ -1,0 +1,272 @@
+//! The benchmark workloads, each as a ratio to a yardstick measured in the same run: f32 sgemm 1024³ by the crate
+//! `matrixmultiply` on all cores.
+//!
+//! `cargo bench --bench workloads -- W1 W8 [--json FILE] [--device NAME]`; without names, all of them.
+
+#[path = "../examples/support/net.rs"]
+mod net;
+
+use net::Net;
+use recurve::nn::Mode;
+use recurve::ops::conv2d::Conv2dConfig;
+use recurve::optim::{Adam, AdamConfig};
+use recurve::{Device, Params, Pick, Result, Tensor};
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The argument that makes this program take one training step and leave: what a fresh process needs for it.
+const FIRST_STEP: &str = "--first-step";
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let after = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
+    let pick: Pick = after("--device").map_or(Pick::Best, |name| name.parse().unwrap_or_default());
+    let dev = Device::open_blocking(pick)?;
+    if args.iter().any(|a| a == FIRST_STEP) {
+        return mnist_step(&dev, 1).map(|_| ());
+    }
+    let names: Vec<&String> = args.iter().filter(|a| a.starts_with('W')).collect();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|n| *n == name);
+    let yardstick = sgemm();
+    let mut report = Report { yardstick, lines: Vec::new() };
+    println!("device {}", dev.name());
+    println!("yardstick sgemm_1024 gflops={yardstick:.1}");
+    if wanted("W1") {
+        matmul(&dev, &mut report)?;
+    }
+    if wanted("W2") {
+        convolution(&dev, &mut report, "W2 conv2d_3x3", [16, 64, 56, 56], 64, 3)?;
+    }
+    if wanted("W3") {
+        convolution(&dev, &mut report, "W3 conv2d_1x1", [16, 256, 56, 56], 64, 1)?;
+    }
+    if wanted("W6") {
+        batch_norm(&dev, &mut report)?;
+    }
+    if wanted("W7a") {
+        max_pool(&dev, &mut report)?;
+    }
+    if wanted("W7b") {
+        softmax(&dev, &mut report)?;
+    }
+    if wanted("W8") {
+        report.time("W8 mnist_step train", mnist_step(&dev, 30)?, None, None);
+    }
+    if wanted("W12") {
+        cold_start(&mut report, dev.name())?;
+    }
+    if let Some(path) = after("--json") {
+        std::fs::write(&path, report.json()).unwrap_or_else(|e| eprintln!("{path}: {e}"));
+    }
+    Ok(())
+}
+
+/// Prints figures as they come, and keeps them for `--json`.
+struct Report {
+    yardstick: f64,
+    lines: Vec<(String, Vec<(&'static str, f64)>)>,
+}
+
+impl Report {
+    /// `flops` and `bytes` are of the whole workload.
+    fn time(&mut self, name: &str, time: Duration, flops: Option<f64>, bytes: Option<f64>) {
+        let seconds = time.as_secs_f64();
+        let mut figures = vec![("ms", seconds * 1e3)];
+        if let Some(flops) = flops {
+            let gflops = flops / seconds / 1e9;
+            figures.extend([("gflops", gflops), ("ratio", gflops / self.yardstick)]);
+        }
+        figures.extend(bytes.map(|b| ("gbps", b / seconds / 1e9)));
+        let mut line = name.to_string();
+        for (key, value) in &figures {
+            let digits = if *key == "ratio" { 3 } else { 1 };
+            let _ = write!(line, " {key}={value:.digits$}");
+        }
+        println!("{line}");
+        self.lines.push((name.into(), figures));
+    }
+
+    fn json(&self) -> String {
+        let figures = |f: &[(&str, f64)]| f.iter().map(|(k, v)| format!("\"{k}\": {v}")).collect::<Vec<_>>().join(", ");
+        let lines = self.lines.iter().map(|(n, f)| format!("  {{\"name\": \"{n}\", {}}}", figures(f)));
+        let all: Vec<String> =
+            std::iter::once(format!("  {{\"name\": \"yardstick sgemm_1024\", \"gflops\": {}}}", self.yardstick))
+                .chain(lines)
+                .collect();
+        format!("[\n{}\n]\n", all.join(",\n"))
+    }
+}
+
+/// GFLOP/s of a 1024³ product on all cores of the host.
+fn sgemm() -> f64 {
+    const N: usize = 1024;
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    if std::env::var_os("MATMUL_NUM_THREADS").is_none() {
+        // The crate reads its setting at first use, and it can only be set from outside: say what it was.
+        println!("MATMUL_NUM_THREADS is not set; {cores} cores");
+    }
+    let (a, b) = (random(N * N, 1), random(N * N, 2));
+    let mut c = vec![0.0f32; N * N];
+    let time = median(7, || {
+        gemm(&a, &b, &mut c);
+        Ok(())
+    });
+    2.0 * (N as f64).powi(3) / time.expect("a host product cannot fail").as_secs_f64() / 1e9
+}
+
+/// C = A·B for square row-major matrices.
+#[allow(unsafe_code, reason = "the crate's interface takes pointers; the slices are as long as the sizes say")]
+fn gemm(a: &[f32], b: &[f32], c: &mut [f32]) {
+    let n = a.len().isqrt();
+    assert!(a.len() == n * n && b.len() == n * n && c.len() == n * n);
+    let (row, col) = (n as isize, 1);
+    unsafe {
+        matrixmultiply::sgemm(n, n, n, 1.0, a.as_ptr(), row, col, b.as_ptr(), row, col, 0.0, c.as_mut_ptr(), row, col);
+    }
+}
+
+/// Numbers in (-1, 1), never all zero: a linear congruential generator (Knuth, MMIX).
+fn random(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1u64 << 23) as f32) - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// The median time of `rounds` calls, after three to warm up.
+fn median(rounds: usize, mut f: impl FnMut() -> Result<()>) -> Result<Duration> {
+    for _ in 0..3 {
+        f()?;
+    }
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        f()?;
+        times.push(start.elapsed());
+    }
+    times.sort();
+    Ok(times[rounds / 2])
+}
+
+/// Time of computing what `f` returns, from inputs that lie on the device.
+fn time_of(dev: &Device, f: impl Fn() -> Vec<Tensor>) -> Result<Duration> {
+    dev.wait()?;
+    median(9, || {
+        let held = f();
+        dev.wait()?;
+        drop(held);
+        Ok(())
+    })
+}
+
+/// Values and all gradients of `y = f(inputs)` for a fixed dy.
+fn forward_backward(inputs: &[Tensor], dy: &Tensor, f: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
+    let y = f(inputs);
+    let gradients = y.backward_with(dy);
+    let mut all: Vec<Tensor> = inputs.iter().filter_map(|x| gradients.wrt(x)).collect();
+    all.push(y);
+    all
+}
+
+fn uploaded(dev: &Device, shape: &[usize], seed: u64) -> Tensor {
+    dev.tensor(random(shape.iter().product(), seed), shape).requires_grad()
+}
+
+fn matmul(dev: &Device, report: &mut Report) -> Result<()> {
+    let (a, b) = (uploaded(dev, &[1024, 1024], 1), uploaded(dev, &[1024, 1024], 2));
+    let flops = 2.0 * 1024f64.powi(3);
+    report.time("W1 matmul_1024 forward", time_of(dev, || vec![a.matmul(&b)])?, Some(flops), None);
+    Ok(())
+}
+
+fn convolution(dev: &Device, report: &mut Report, name: &str, x: [usize; 4], k: usize, r: usize) -> Result<()> {
+    let [n, c, h, w] = x;
+    let inputs = [uploaded(dev, &x, 1), uploaded(dev, &[k, c, r, r], 2)];
+    let dy = dev.tensor(random(n * k * h * w, 3), [n, k, h, w]);
+    let config = || Conv2dConfig { padding: (r / 2).into(), ..Default::default() };
+    let apply = |i: &[Tensor]| i[0].conv2d(&i[1], None, config());
+    let flops = (2 * n * k * h * w * c * r * r) as f64;
+    report.time(&format!("{name} forward"), time_of(dev, || vec![apply(&inputs)])?, Some(flops), None);
+    let both = time_of(dev, || forward_backward(&inputs, &dy, apply))?;
+    report.time(&format!("{name} train"), both, Some(3.0 * flops), None);
+    Ok(())
+}
+
+fn batch_norm(dev: &Device, report: &mut Report) -> Result<()> {
+    let shape = [16, 64, 56, 56];
+    let inputs = [uploaded(dev, &shape, 1), uploaded(dev, &[64], 2), uploaded(dev, &[64], 3)];
+    let dy = dev.tensor(random(16 * 64 * 56 * 56, 4), shape);
+    let apply = |i: &[Tensor]| i[0].batch_norm_train(Some((&i[1], &i[2])), 1e-5).0;
+    // Read x twice and write y; read dy and x twice and write dx.
+    let bytes = 8.0 * 4.0 * (16 * 64 * 56 * 56) as f64;
+    report.time("W6 batch_norm train", time_of(dev, || forward_backward(&inputs, &dy, apply))?, None, Some(bytes));
+    Ok(())
+}
+
+fn max_pool(dev: &Device, report: &mut Report) -> Result<()> {
+    let inputs = [uploaded(dev, &[16, 64, 56, 56], 1)];
+    let dy = dev.tensor(random(16 * 64 * 28 * 28, 2), [16, 64, 28, 28]);
+    let time = time_of(dev, || forward_backward(&inputs, &dy, |i| i[0].max_pool2d(2)))?;
+    // Read x and write y; read x and dy and write dx.
+    let bytes = 3.5 * 4.0 * (16 * 64 * 56 * 56) as f64;
+    report.time("W7a max_pool2d train", time, None, Some(bytes));
+    Ok(())
+}
+
+fn softmax(dev: &Device, report: &mut Report) -> Result<()> {
+    let inputs = [uploaded(dev, &[4096, 1000], 1)];
+    let dy = dev.tensor(random(4096 * 1000, 2), [4096, 1000]);
+    let time = time_of(dev, || forward_backward(&inputs, &dy, |i| i[0].softmax(1)))?;
+    report.time("W7b softmax train", time, None, Some(5.0 * 4.0 * 4096.0 * 1000.0));
+    Ok(())
+}
+
+/// Median time of one training step of the MNIST network at batch 64: upload, forward, backward, Adam, finished.
+fn mnist_step(dev: &Device, rounds: usize) -> Result<Duration> {
+    let mut params = Params::new(dev, 0);
+    let net = Net::new(&mut params);
+    let mut opt = Adam::new(&params, AdamConfig { lr: 1e-3, ..Default::default() })?;
+    let pixels = random(64 * 28 * 28, 1);
+    let labels: Vec<i64> = (0..64).map(|i| i % 10).collect();
+    let mut step = || -> Result<()> {
+        let x = dev.tensor(&pixels, [64, 1, 28, 28]);
+        let loss = net.forward(&x, Mode::Train).cross_entropy(&dev.labels(&labels));
+        opt.step(&loss.backward())?;
+        dev.wait()
+    };
+    if rounds == 1 {
+        let start = Instant::now();
+        step()?;
+        return Ok(start.elapsed());
+    }
+    median(rounds, step)
+}
+
+/// Time of a fresh process until its first training step is finished: without, and with, the driver's shader cache.
+fn cold_start(report: &mut Report, device: String) -> Result<()> {
+    let run = |cache: bool| {
+        let mut times: Vec<Duration> = (0..3)
+            .map(|_| {
+                let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+                command.args([FIRST_STEP, "--device", device.split(" (").next().unwrap_or(&device)]);
+                if !cache {
+                    command.env("MESA_SHADER_CACHE_DISABLE", "true");
+                }
+                let start = Instant::now();
+                let status = command.status().expect("this program can be started");
+                assert!(status.success(), "the first step failed");
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[1]
+    };
+    report.time("W12 cold_start cold", run(false), None, None);
+    // Fills the cache.
+    run(true);
+    report.time("W12 cold_start warm", run(true), None, None);
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! Trains a small convolutional network on MNIST and draws what it learned.
+//!
+//! `cargo run --example mnist` trains; `--resume` goes on where a checkpoint stands, in mid-epoch, bit for bit;
+//! `--predict digit.png` reads a digit with the weights of the checkpoint. Ctrl-C saves and leaves.
+
+#[path = "mnist/options.rs"]
+mod options;
+#[path = "mnist/report.rs"]
+mod report;
+mod support;
+#[path = "mnist/train.rs"]
+mod train;
+
+use clap::Parser;
+use options::Options;
+use recurve::{Device, Error, Pick};
+use std::error::Error as StdError;
+use train::{Ended, Training};
+
+fn main() -> Result<(), Box<dyn StdError>> {
+    env_logger::init();
+    let options = Options::parse();
+    let dev = open(&options.device)?;
+    println!("device: {}", dev.name());
+    if let Some(picture) = &options.predict {
+        return report::predict(&dev, &options, picture);
+    }
+    let mut training = Training::new(&dev, &options)?;
+    match training.run()? {
+        Ended::Interrupted => {
+            println!("interrupted; {} is saved, --resume goes on", options.checkpoint().display());
+            Ok(())
+        }
+        Ended::Finished => report::finish(&training, &options),
+    }
+}
+
+/// Opens the device, and says so when that is only the CPU reference.
+fn open(name: &str) -> Result<Device, Error> {
+    let pick: Pick = name.parse().unwrap_or_default();
+    let dev = Device::open_blocking(pick.clone())?;
+    if dev.is_reference() && pick != Pick::Cpu {
+        println!(
+            "No GPU adapter: training on the CPU reference, on all cores. It is correct but slow; a Vulkan driver \
+             makes this many times faster (Debian: apt-get install mesa-vulkan-drivers)."
+        );
+    }
+    Ok(dev)
+}

@@ -1,0 +1,152 @@
+//! Test cases of the three ops.
+
+use super::{Bias, Conv2d, Conv2dConfig, Conv2dInputGrad, Conv2dWeightGrad, Padding, Window};
+use crate::op::{Activation, Case, Op};
+use crate::shape::Spec;
+
+/// An image, a number of output channels, a kernel and how it moves.
+struct Setting {
+    x: [usize; 4],
+    k: usize,
+    kernel: [usize; 2],
+    config: Conv2dConfig,
+}
+
+fn setting(x: [usize; 4], k: usize, kernel: [usize; 2]) -> Setting {
+    Setting { x, k, kernel, config: Conv2dConfig::default() }
+}
+
+impl Setting {
+    fn stride(mut self, vertical: usize, horizontal: usize) -> Self {
+        self.config.stride = [vertical, horizontal];
+        self
+    }
+
+    fn pad(mut self, padding: impl Into<Padding>) -> Self {
+        self.config.padding = padding.into();
+        self
+    }
+
+    fn dilation(mut self, vertical: usize, horizontal: usize) -> Self {
+        self.config.dilation = [vertical, horizontal];
+        self
+    }
+
+    fn groups(mut self, groups: usize) -> Self {
+        self.config.groups = groups;
+        self
+    }
+
+    /// Shapes of x, w and y.
+    fn shapes(&self) -> [Vec<usize>; 3] {
+        let w = [self.k, self.x[1] / self.config.groups, self.kernel[0], self.kernel[1]];
+        let inputs = [Spec::f32(self.x), Spec::f32(w)];
+        let op = Conv2d { window: self.config.into(), ..Conv2d::default() };
+        let y = op.outputs(&inputs).expect("the settings are valid")[0];
+        [self.x.to_vec(), w.to_vec(), y.shape.dims().to_vec()]
+    }
+
+    fn forward(&self, bias: Bias, activation: Activation) -> Case {
+        let [x, w, _] = self.shapes();
+        let op = Conv2d { window: self.config.into(), bias, activation };
+        match bias {
+            Bias::None => Case::new(op, &[&x, &w]),
+            Bias::Channels => Case::new(op, &[&x, &w, &[self.k]]),
+        }
+    }
+
+    /// The convolution and its two gradients.
+    fn all(&self) -> [Case; 3] {
+        let [x, w, y] = self.shapes();
+        let window: Window = self.config.into();
+        let input_grad = Conv2dInputGrad { window, height: x[2], width: x[3] };
+        let weight_grad = Conv2dWeightGrad { window, kernel_height: w[2], kernel_width: w[3] };
+        let bias = if self.k % 2 == 0 { Bias::Channels } else { Bias::None };
+        [
+            self.forward(bias, Activation::None),
+            Case::new(input_grad, &[&y, &w]),
+            Case::new(weight_grad, &[&x, &y]),
+        ]
+    }
+}
+
+/// Small enough for finite differences.
+fn gradient_settings() -> Vec<Setting> {
+    let uneven = Padding { top: 2, bottom: 0, left: 0, right: 1 };
+    vec![
+        setting([2, 2, 4, 5], 2, [3, 3]).pad(1),
+        setting([1, 1, 5, 6], 2, [2, 3]).stride(2, 2).pad(uneven),
+        setting([1, 2, 6, 5], 3, [2, 2]).dilation(2, 3),
+        setting([1, 4, 4, 3], 4, [3, 2]).groups(2).pad(1),
+        setting([2, 3, 3, 3], 2, [1, 1]).stride(1, 2),
+    ]
+}
+
+fn settings() -> Vec<Setting> {
+    let uneven = Padding { top: 2, bottom: 1, left: 0, right: 3 };
+    let wide = Padding { top: 4, bottom: 4, left: 5, right: 5 };
+    vec![
+        // Kernels of one pixel, of which a flattened image is one row, and octets that lie in place.
+        setting([1, 1, 1, 1], 1, [1, 1]),
+        setting([3, 5, 7, 7], 11, [1, 1]),
+        setting([2, 19, 8, 8], 33, [1, 1]),
+        setting([2, 6, 9, 11], 10, [1, 1]).stride(2, 2),
+        setting([2, 3, 5, 5], 4, [1, 1]).pad(1),
+        // Rows of one block, of several, and just past a block.
+        setting([2, 3, 9, 14], 32, [3, 3]).pad(1),
+        setting([1, 1, 28, 28], 32, [3, 3]).pad(1),
+        setting([2, 2, 5, 15], 31, [3, 3]).pad(1),
+        setting([1, 3, 4, 53], 17, [3, 3]).pad(uneven),
+        setting([5, 7, 3, 3], 65, [3, 3]).pad(1),
+        setting([1, 33, 6, 7], 9, [3, 3]),
+        // Even, long and flat kernels.
+        setting([2, 3, 8, 9], 5, [2, 2]),
+        setting([1, 4, 11, 10], 6, [4, 4]).pad(uneven),
+        setting([1, 2, 17, 19], 7, [5, 5]).pad(2),
+        setting([1, 3, 23, 25], 8, [7, 7]).stride(2, 2).pad(3),
+        setting([1, 2, 1, 40], 3, [1, 9]),
+        setting([1, 2, 40, 1], 3, [9, 1]),
+        setting([1, 1, 13, 37], 2, [3, 31]),
+        // Strides and dilations.
+        setting([2, 5, 13, 13], 12, [3, 3]).stride(2, 2).pad(1),
+        setting([1, 3, 16, 31], 8, [3, 3]).stride(3, 3).pad(uneven),
+        setting([1, 3, 11, 23], 8, [3, 3]).stride(1, 2).pad(1),
+        setting([1, 4, 10, 12], 4, [2, 2]).stride(3, 3),
+        setting([1, 4, 14, 15], 5, [3, 3]).dilation(2, 2).pad(2),
+        setting([1, 2, 12, 33], 5, [3, 3]).dilation(1, 12).pad(1),
+        setting([1, 3, 15, 17], 6, [3, 3]).dilation(2, 3).stride(2, 2).pad(3),
+        setting([1, 3, 15, 17], 6, [3, 3]).dilation(2, 2).stride(2, 2).pad(1),
+        // More padding than kernel: results that see nothing of the image.
+        setting([1, 2, 3, 4], 3, [3, 3]).pad(wide),
+        // Groups.
+        setting([2, 6, 7, 8], 9, [3, 3]).groups(3).pad(1),
+        setting([2, 8, 9, 7], 8, [3, 3]).groups(8).pad(1).stride(2, 2),
+        setting([1, 4, 6, 6], 12, [2, 3]).groups(4).dilation(2, 1),
+        // Nothing to compute, or nothing to sum over.
+        setting([0, 3, 5, 5], 2, [3, 3]),
+        setting([2, 3, 5, 5], 0, [3, 3]),
+        setting([2, 0, 5, 5], 3, [3, 3]),
+    ]
+}
+
+/// Cases of all three ops.
+pub fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for s in gradient_settings() {
+        cases.extend(s.all().map(Case::with_gradient));
+        cases.push(s.forward(Bias::Channels, Activation::None).with_gradient());
+    }
+    cases.extend(settings().iter().flat_map(Setting::all));
+    for activation in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
+        for bias in [Bias::None, Bias::Channels] {
+            cases.push(setting([2, 9, 9, 10], 12, [3, 3]).pad(1).forward(bias, activation));
+        }
+    }
+    // Sums so long that a kernel has to split them: 65,537 trips and more.
+    cases.push(setting([1, 8_195, 1, 2], 1, [1, 8]).pad(Padding { right: 6, ..0.into() }).all()[0].clone());
+    cases.extend(setting([1, 1, 3, 22_000], 1, [3, 3]).pad(1).all());
+    cases.push(setting([1, 1, 1, 2], 8_195, [1, 8]).pad(Padding { right: 6, ..0.into() }).all()[1].clone());
+    // More than 65,535 workgroups.
+    cases.push(setting([1, 1, 2_050, 2_051], 1, [1, 1]).forward(Bias::None, Activation::None));
+    cases
+}

@@ -1,0 +1,355 @@
+//! The variants for software adapters, whose 8-lane subgroup is one vector register.
+//!
+//! There every load costs as much as a hundred multiply-adds, whatever its lanes ask for, and the widest one (8 floats
+//! per lane) needs aligned data. So x and dy are first copied into blocks of whole octets with their padding
+//! written out. A lane then owns the `tile` results of one block (a *unit*), needs no neighbour and no bounds check,
+//! and shares nothing but weights. The gradient of the input is a convolution of dy, spread out by the stride, with
+//! the weights turned round: the same kernels serve it.
+
+use super::direct::add_splits;
+use super::{Bias, Conv2d, Sizes};
+use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs};
+use crate::op::Activation;
+use crate::shape::ALIGN;
+
+crate::kernel! {
+    /// Copies rows into blocks of octets.
+    mod gather_rows = "shaders/conv2d/gather_rows.wgsl";
+    params {
+        count: u32, height: u32, width: u32, rows: u32, blocks: u32, block: u32, stride: u32,
+        pad_top: i32, pad_left: i32, spread_h: u32, spread_w: u32, last: u32,
+    }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// Arranges weights.
+    mod gather_weights = "shaders/conv2d/gather_weights.wgsl";
+    params { total: u32, out_channels: u32, in_channels: u32, r: u32, s: u32, loads: u32 }
+    bind { w: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// Convolves gathered rows.
+    mod convolve = "shaders/conv2d/subgroup8.wgsl";
+    params {
+        units: u32, blocks: u32, in_channels: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
+        row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, bias: u32,
+    }
+    bind { x: Read, w: Read, bias: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// Multiplies gathered rows of x with dy.
+    mod correlate = "shaders/conv2d/subgroup8_weight.wgsl";
+    params {
+        units: u32, steps: u32, blocks: u32, out_rows: u32, out_columns: u32, k: u32, c: u32, tiles_k: u32,
+        tiles_c: u32, splits: u32, row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, last: u32,
+    }
+    bind { x: Read, dy: Read, dw: ReadWrite }
+}
+
+/// Multiply-adds that one step of a kernel's loop may unroll to: the driver's compile time grows with it.
+const UNROLLED: usize = 1_200;
+
+/// Octets of a block, all phases together, that a lane can hold beside its sums.
+const HELD: usize = 6;
+
+/// What a load costs, in multiply-adds.
+const LOAD: usize = 170;
+
+/// Workgroups that a weight gradient is split into where it has fewer pairs of tiles.
+const SPREAD_OVER: usize = 64;
+
+/// How the results of a row are cut into blocks, and what of the image's row a block needs.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    /// Results of a block.
+    tile: usize,
+    /// Blocks of a row.
+    blocks: usize,
+    /// Octets of a phase of a block.
+    octets: usize,
+    /// Phases of a block: the columns of one remainder modulo the stride lie together.
+    phases: usize,
+}
+
+impl Layout {
+    /// Octets of a whole block.
+    fn size(self) -> usize {
+        self.phases * self.octets
+    }
+
+    /// The layout for `results` results of `taps` taps, or `None` when a lane cannot hold a block.
+    fn of(results: usize, taps: usize, stride: usize, dilation: usize) -> Option<Layout> {
+        let reach = (taps - 1) * dilation / stride;
+        let phases = if taps == 1 || dilation % stride == 0 { 1 } else { stride };
+        let room = (reach + 8).next_multiple_of(8).max(16) - reach;
+        let blocks = results.div_ceil(room);
+        // Blocks of equal size; without reach, whole octets need no copy.
+        let tile = if reach == 0 && blocks > 1 { room } else { results.div_ceil(blocks) };
+        let layout = Layout { tile, blocks, octets: (tile + reach).div_ceil(8), phases };
+        (layout.size() <= HELD).then_some(layout)
+    }
+}
+
+/// A convolution as `subgroup8` sees it: forward, or the gradient of the input.
+struct Task {
+    n: usize,
+    c: usize,
+    h: usize,
+    w: usize,
+    k: usize,
+    r: usize,
+    s: usize,
+    p: usize,
+    q: usize,
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    pad: [i32; 2],
+    spread: [usize; 2],
+    flip: bool,
+}
+
+impl Task {
+    /// A convolution of single pixels does not care for rows: all of an image is one.
+    fn flattened(mut self) -> Task {
+        if self.r * self.s == 1
+            && [self.stride, self.spread] == [[1, 1]; 2]
+            && self.pad == [0, 0]
+            && self.h == self.p
+        {
+            (self.w, self.q) = (self.h * self.w, self.p * self.q);
+            (self.h, self.p) = (1, 1);
+        }
+        self
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        Layout::of(self.q, self.s, self.stride[1], self.dilation[1])
+    }
+
+    /// Rows of a gathered image.
+    fn rows(&self) -> usize {
+        (self.p - 1) * self.stride[0] + (self.r - 1) * self.dilation[0] + 1
+    }
+}
+
+fn forward_task(z: &Sizes) -> Task {
+    let (v, h) = (z.window.vertical, z.window.horizontal);
+    let Sizes { n, c, h: height, w, k, r, s, p, q, .. } = *z;
+    let (stride, dilation) = ([v.stride, h.stride], [v.dilation, h.dilation]);
+    let pad = [v.before as i32, h.before as i32];
+    Task { n, c, h: height, w, k, r, s, p, q, stride, dilation, pad, spread: [1, 1], flip: false }.flattened()
+}
+
+fn input_grad_task(z: &Sizes) -> Task {
+    let (v, h) = (z.window.vertical, z.window.horizontal);
+    let pad = |taps: usize, dilation: usize, before: usize| ((taps - 1) * dilation) as i32 - before as i32;
+    Task {
+        n: z.n,
+        c: z.k,
+        h: z.p,
+        w: z.q,
+        k: z.c,
+        r: z.r,
+        s: z.s,
+        p: z.h,
+        q: z.w,
+        stride: [1, 1],
+        dilation: [v.dilation, h.dilation],
+        pad: [pad(z.r, v.dilation, v.before), pad(z.s, h.dilation, h.before)],
+        spread: [v.stride, h.stride],
+        flip: true,
+    }
+    .flattened()
+}
+
+fn octet_bytes(octets: usize) -> u64 {
+    (32 * octets as u64).next_multiple_of(ALIGN)
+}
+
+/// The copy of `images` images of a task into blocks.
+fn gather(t: &Task, images: usize, layout: Layout) -> (Dispatch, u64) {
+    let count = images * t.rows() * layout.blocks;
+    let dispatch = gather_rows::dispatch(gather_rows::Params {
+        count: count as u32,
+        height: t.h as u32,
+        width: t.w as u32,
+        rows: t.rows() as u32,
+        blocks: layout.blocks as u32,
+        block: layout.tile as u32,
+        stride: t.stride[1] as u32,
+        pad_top: t.pad[0],
+        pad_left: t.pad[1],
+        spread_h: t.spread[0] as u32,
+        spread_w: t.spread[1] as u32,
+        last: ((images * t.h * t.w - 1) / 8) as u32,
+    })
+    .constant("OCTETS", layout.octets as u32)
+    .constant("PHASES", layout.phases as u32)
+    .constant("CONTIGUOUS", t.spread == [1, 1] && t.stride[1] == 1)
+    .groups(count.div_ceil(8) as u64);
+    (dispatch, octet_bytes(count * layout.size()))
+}
+
+pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
+    let bias = (op.bias == Bias::Channels).then_some(Bind::Input(2));
+    convolution(z, forward_task, bias, op.activation)
+}
+
+pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
+    convolution(z, input_grad_task, None, Activation::None)
+}
+
+/// Whether the kernels of this module serve a convolution at all: one group, nothing empty.
+fn served(z: &Sizes) -> bool {
+    z.window.groups == 1 && z.multiply_adds() > 0 && z.h * z.w > 0
+}
+
+fn convolution(
+    z: &Sizes,
+    task: impl Fn(&Sizes) -> Task,
+    bias: Option<Bind>,
+    activation: Activation,
+) -> Option<Candidate> {
+    let t = served(z).then(|| task(z))?;
+    let layout = t.layout()?;
+    let tile_k =
+        [16, 8].into_iter().find(|&k| (k == 8 || t.k > k / 2) && k * layout.tile * t.s <= UNROLLED)?;
+    let tiles_k = t.k.div_ceil(tile_k);
+    let loads = (t.s * tile_k).div_ceil(64);
+    let arranged = tiles_k * t.c * t.r * loads * 8;
+    let weights = gather_weights::dispatch(gather_weights::Params {
+        total: arranged as u32,
+        out_channels: t.k as u32,
+        in_channels: t.c as u32,
+        r: t.r as u32,
+        s: t.s as u32,
+        loads: loads as u32,
+    })
+    .constant("TILE_K", tile_k as u32)
+    .constant("FLIP", t.flip)
+    .bind(&[Bind::Input(1), Bind::Scratch(0)])
+    .groups(arranged.div_ceil(8) as u64);
+    let mut candidate =
+        Candidate::new("subgroup8").needs(Needs::SUBGROUP8).scratch(octet_bytes(arranged)).dispatch(weights);
+
+    // Octets that lie in memory as they should need no copy.
+    let in_place = t.h == t.rows()
+        && t.w == layout.blocks * layout.size() * 8
+        && t.s == 1
+        && layout.tile == layout.size() * 8
+        && t.spread == [1, 1]
+        && t.stride[1] == 1
+        && t.pad == [0, 0];
+    let x = if in_place { Bind::Input(0) } else { Bind::Scratch(1) };
+    if !in_place {
+        let (copy, bytes) = gather(&t, t.n * t.c, layout);
+        candidate = candidate.scratch(bytes).dispatch(copy.bind(&[Bind::Input(0), x]));
+    }
+    let units = t.n * t.p * layout.blocks;
+    let row = layout.blocks * layout.size();
+    let convolve = convolve::dispatch(convolve::Params {
+        units: units as u32,
+        blocks: layout.blocks as u32,
+        in_channels: t.c as u32,
+        r: t.r as u32,
+        k: t.k as u32,
+        out_rows: t.p as u32,
+        out_columns: t.q as u32,
+        tiles_k: tiles_k as u32,
+        row_step: (t.stride[0] * row) as u32,
+        channel_step: (t.rows() * row) as u32,
+        image_step: (t.c * t.rows() * row) as u32,
+        tap_step: (t.dilation[0] * row) as u32,
+        bias: bias.is_some() as u32,
+    })
+    .constant("TILE_K", tile_k as u32)
+    .constant("TILE_Q", layout.tile as u32)
+    .constant("S", t.s as u32)
+    .constant("STRIDE", t.stride[1] as u32)
+    .constant("DILATION", t.dilation[1] as u32)
+    .constant("PHASES", layout.phases as u32)
+    .constant("OCTETS", layout.octets as u32)
+    .constant("LOADS", loads as u32)
+    .constant("ACTIVATION", activation as u32)
+    .bind(&[x, Bind::Scratch(0), bias.unwrap_or(Bind::Input(1)), Bind::Output(0)])
+    .groups((units.div_ceil(8) * tiles_k) as u64)
+    .trips((t.c * (t.r + 1)) as u64);
+    Some(candidate.dispatch(convolve))
+}
+
+/// The part of dw that a workgroup of `correlate` sums: `8 * k8` by `c` channels.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    k8: usize,
+    c: usize,
+    /// Octets of x that each lane loads per step.
+    loads: usize,
+}
+
+impl Tile {
+    /// The tile with the least work for all of dw, by the cost of its loads and multiply-adds.
+    fn of(t: &Task, layout: Layout) -> Option<Tile> {
+        let tiles = [1, 2, 4].into_iter().flat_map(|k8| [1, 2, 4, 8, 16].map(|c| (k8, c)));
+        let tiles = tiles.filter(|(k8, c)| k8 * c * t.r * t.s * layout.tile <= UNROLLED);
+        let tiles = tiles.map(|(k8, c)| Tile { k8, c, loads: (c * t.r * layout.size()).div_ceil(8) });
+        tiles.min_by_key(|tile| {
+            let loads = tile.loads + tile.k8 * (layout.tile.div_ceil(8) + 1);
+            let step = loads * LOAD + tile.k8 * tile.c * t.r * t.s * layout.tile;
+            step * t.k.div_ceil(8 * tile.k8) * t.c.div_ceil(tile.c)
+        })
+    }
+}
+
+pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
+    let t = served(z).then(|| forward_task(z))?;
+    let layout = t.layout()?;
+    let tile = Tile::of(&t, layout)?;
+    let (tiles_k, tiles_c) = (t.k.div_ceil(8 * tile.k8), t.c.div_ceil(tile.c));
+    let units = t.n * t.p * layout.blocks;
+    let for_balance = (SPREAD_OVER / (tiles_k * tiles_c)).min(units / 16).max(1);
+    let steps = units.div_ceil(for_balance).min(MAX_TRIPS as usize);
+    let splits = units.div_ceil(steps);
+
+    let (x, x_bytes) = gather(&t, t.n * t.c, layout);
+    let row = layout.blocks * layout.size();
+    let to = if splits == 1 { Bind::Output(0) } else { Bind::Scratch(1) };
+    let sums = correlate::dispatch(correlate::Params {
+        units: units as u32,
+        steps: steps as u32,
+        blocks: layout.blocks as u32,
+        out_rows: t.p as u32,
+        out_columns: t.q as u32,
+        k: t.k as u32,
+        c: t.c as u32,
+        tiles_k: tiles_k as u32,
+        tiles_c: tiles_c as u32,
+        splits: splits as u32,
+        row_step: (t.stride[0] * row) as u32,
+        channel_step: (t.rows() * row) as u32,
+        image_step: (t.c * t.rows() * row) as u32,
+        tap_step: (t.dilation[0] * row) as u32,
+        last: ((t.n * t.k * t.p * t.q - 1) / 8) as u32,
+    })
+    .constant("TILE_K8", tile.k8 as u32)
+    .constant("TILE_C", tile.c as u32)
+    .constant("TILE_Q", layout.tile as u32)
+    .constant("R", t.r as u32)
+    .constant("S", t.s as u32)
+    .constant("STRIDE", t.stride[1] as u32)
+    .constant("DILATION", t.dilation[1] as u32)
+    .constant("PHASES", layout.phases as u32)
+    .constant("OCTETS", layout.octets as u32)
+    .constant("LOADS", tile.loads as u32)
+    .constant("DY_OCTETS", layout.tile.div_ceil(8) as u32)
+    .bind(&[Bind::Scratch(0), Bind::Input(1), to])
+    .groups((tiles_k * tiles_c * splits) as u64)
+    .trips(steps as u64);
+    let candidate = Candidate::new("subgroup8_weight")
+        .needs(Needs::SUBGROUP8)
+        .scratch(x_bytes)
+        .dispatch(x.bind(&[Bind::Input(0), Bind::Scratch(0)]));
+    Some(add_splits(candidate, sums, z.weights(), splits))
+}
