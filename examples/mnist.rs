@@ -13,6 +13,7 @@ mod train;
 
 use clap::Parser;
 use options::Options;
+use recurve::data::mnist::Mnist;
 use recurve::{Device, Error, Pick};
 use std::error::Error as StdError;
 use train::{Ended, Training};
@@ -25,7 +26,11 @@ fn main() -> Result<(), Box<dyn StdError>> {
     if let Some(picture) = &options.predict {
         return report::predict(&dev, &options, picture);
     }
-    let mut training = Training::new(&dev, &options)?;
+    std::fs::create_dir_all(&options.out)?;
+    let mnist = Mnist::load(&options.data)?;
+    let train = mnist.train.first(options.limit.unwrap_or(mnist.train.len()));
+    let mut training = Training::new(&dev, &options, &mnist, &train)?;
+    training.catch_interrupts()?;
     match training.run()? {
         Ended::Interrupted => {
             println!("interrupted; {} is saved, --resume goes on", options.checkpoint().display());

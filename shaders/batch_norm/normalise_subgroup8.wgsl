@@ -55,12 +55,12 @@ fn main(
         } else {
             // A plane ends on the fourth element of an octet, after two even and two odd ones, or on its last.
             let second = vec4<bool>(o * 8u >= p.l, o * 8u >= p.l, o * 8u + 4u >= p.l, o * 8u + 4u >= p.l);
-            let sh = select(shift.xxxx, shift.yyyy, second);
-            let of = select(offset.xxxx, offset.yyyy, second);
-            let sc = select(scale.xxxx, scale.yyyy, second);
-            let ad = select(add.xxxx, add.yyyy, second);
-            let even = normalise(evens(octet), sh, of, sc, ad);
-            let odd = normalise(odds(octet), sh, of, sc, ad);
+            let shifts = select(shift.xxxx, shift.yyyy, second);
+            let offsets = select(offset.xxxx, offset.yyyy, second);
+            let slopes = select(scale.xxxx, scale.yyyy, second);
+            let adds = select(add.xxxx, add.yyyy, second);
+            let even = normalise(evens(octet), shifts, offsets, slopes, adds);
+            let odd = normalise(odds(octet), shifts, offsets, slopes, adds);
             // Behind the last plane lies padding, which stays 0.
             let beyond = second & vec4<bool>(plane + 1u >= p.planes);
             if (!beyond.x) {

@@ -1,13 +1,16 @@
 // Copies the rows of images into blocks of whole octets, with the padding of a convolution written out, so that the
 // kernels that read them need neither bounds checks nor unaligned loads. Neighbouring blocks overlap.
 //
-// Element e of phase f of block b of a row is column (b * block + e) * stride + f - pad_left of the image, or 0
+// Element e of phase f of block b of a row is column (b * block + e) * STRIDE + f - pad_left of the image, or 0
 // outside of it. With `spread` above 1 the image is read as if it had spread - 1 zeros after each row and column.
 
 const OCTETS: u32 = 2u; // octets of a phase of a block
 const PHASES: u32 = 1u; // columns of different remainder modulo the stride lie apart
-const CONTIGUOUS: bool = true; // a stride and spread of 1: a block is a run of floats in memory
+const STRIDE: u32 = 1u; // along the row
+const SPREAD: bool = false; // without it a block is picked from a run of floats in memory
 const WG: u32 = 8u;
+
+const RUN: u32 = OCTETS * STRIDE * 8u;
 
 struct Params {
     count: u32, // blocks of all images
@@ -15,8 +18,7 @@ struct Params {
     width: u32,
     rows: u32, // rows written for each image
     blocks: u32, // blocks of a row
-    block: u32, // columns from one block to the next, in steps of the stride
-    stride: u32,
+    block: u32, // columns from one block to the next, in strides
     pad_top: i32,
     pad_left: i32,
     spread_h: u32,
@@ -56,16 +58,29 @@ fn main(
     let row = u32(row_signed) / p.spread_h;
     let inside = row_signed >= 0 && row * p.spread_h == u32(row_signed) && row < p.height;
     let row_at = select(0u, (image * p.height + row) * p.width, inside);
-    let first = i32(block * p.block * p.stride) - p.pad_left;
+    let first = i32(block * p.block * STRIDE) - p.pad_left;
 
-    if (CONTIGUOUS) {
+    if (SPREAD) {
+        //!unroll
+        for (var o = 0u; o < PHASES * OCTETS; o++) {
+            var even: vec4<f32>;
+            var odd: vec4<f32>;
+            //!unroll
+            for (var j = 0u; j < 4u; j++) {
+                let column = first + i32((o % OCTETS * 8u + j * 2u) * STRIDE + o / OCTETS);
+                even[j] = element(row_at, inside, column);
+                odd[j] = element(row_at, inside, column + i32(STRIDE));
+            }
+            y[id * PHASES * OCTETS + o] = octet_of(even, odd);
+        }
+    } else {
         // The run begins `shift` floats into an octet: three conditional moves bring it to the front.
         let at = i32(row_at) + first;
         let octet_at = at >> 3u;
         let shift = u32(at) & 7u;
-        var e: array<f32, OCTETS * 8u + 8u>;
+        var e: array<f32, RUN + 8u>;
         //!unroll
-        for (var o = 0u; o < OCTETS + 1u; o++) {
+        for (var o = 0u; o < RUN / 8u + 1u; o++) {
             // Octets before the first or behind the last hold nothing that is inside.
             let octet = x[clamp(octet_at + i32(o), 0, i32(p.last))];
             let even = evens(octet);
@@ -77,38 +92,27 @@ fn main(
             }
         }
         //!unroll
-        for (var i = 0u; i < OCTETS * 8u + 4u; i++) {
+        for (var i = 0u; i < RUN + 4u; i++) {
             e[i] = select(e[i], e[i + 4u], (shift & 4u) != 0u);
         }
         //!unroll
-        for (var i = 0u; i < OCTETS * 8u + 2u; i++) {
+        for (var i = 0u; i < RUN + 2u; i++) {
             e[i] = select(e[i], e[i + 2u], (shift & 2u) != 0u);
         }
         //!unroll
-        for (var i = 0u; i < OCTETS * 8u; i++) {
+        for (var i = 0u; i < RUN; i++) {
             let moved = select(e[i], e[i + 1u], (shift & 1u) != 0u);
             e[i] = select(0.0, moved, inside && u32(first + i32(i)) < p.width);
         }
         //!unroll
-        for (var o = 0u; o < OCTETS * 8u; o += 8u) {
-            y[id * OCTETS + o / 8u] = octet_of(
-                vec4<f32>(e[o], e[o + 2u], e[o + 4u], e[o + 6u]),
-                vec4<f32>(e[o + 1u], e[o + 3u], e[o + 5u], e[o + 7u]),
-            );
+        for (var f = 0u; f < PHASES; f++) {
+            //!unroll
+            for (var i = f; i < RUN; i += 8u * STRIDE) {
+                y[(id * PHASES + f) * OCTETS + i / (8u * STRIDE)] = octet_of(
+                    vec4<f32>(e[i], e[i + 2u * STRIDE], e[i + 4u * STRIDE], e[i + 6u * STRIDE]),
+                    vec4<f32>(e[i + STRIDE], e[i + 3u * STRIDE], e[i + 5u * STRIDE], e[i + 7u * STRIDE]),
+                );
+            }
         }
-        return;
-    }
-
-    //!unroll
-    for (var o = 0u; o < PHASES * OCTETS; o++) {
-        var even: vec4<f32>;
-        var odd: vec4<f32>;
-        //!unroll
-        for (var j = 0u; j < 4u; j++) {
-            let column = first + i32((o % OCTETS * 8u + j * 2u) * p.stride + o / OCTETS);
-            even[j] = element(row_at, inside, column);
-            odd[j] = element(row_at, inside, column + i32(p.stride));
-        }
-        y[id * PHASES * OCTETS + o] = octet_of(even, odd);
     }
 }

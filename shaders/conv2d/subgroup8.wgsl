@@ -8,19 +8,22 @@
 const TILE_K: u32 = 32u; // a multiple of 8
 const TILE_Q: u32 = 14u;
 const S: u32 = 3u;
+const CHANNELS: u32 = 1u; // input channels of a step: one tap alone does not pay for loading the sums
 const STRIDE: u32 = 1u; // along the row
 const DILATION: u32 = 1u; // along the row
 const PHASES: u32 = 1u;
 const OCTETS: u32 = 2u; // of a phase of a block of x
-const LOADS: u32 = 2u; // octets of weights per lane and step: S * TILE_K / 64, rounded up
+const LOADS: u32 = 2u; // octets of weights per lane and step: CHANNELS * S * TILE_K / 64, rounded up
 const ACTIVATION: u32 = 0u; // 0 none, 1 relu, 2 sigmoid, 3 tanh
 
+const BLOCK: u32 = PHASES * OCTETS;
 const TILE_K8: u32 = TILE_K / 8u;
 
 struct Params {
     units: u32, // N * P * blocks
     blocks: u32,
     in_channels: u32,
+    steps_c: u32, // in_channels / CHANNELS, rounded up
     r: u32,
     k: u32,
     out_rows: u32,
@@ -35,7 +38,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<u64>>; // [N, C, rows, blocks, PHASES, OCTETS]
-@group(0) @binding(2) var<storage, read> w: array<vec4<u64>>; // [tiles_k, C, R, LOADS, 8]
+@group(0) @binding(2) var<storage, read> w: array<vec4<u64>>; // [tiles_k, steps_c, R, LOADS, 8]
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // [K]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [N, K, P, Q]
 
@@ -69,21 +72,26 @@ fn main(
         acc_hi[i] = vec4<f32>(0.0);
     }
 
-    var w_at = tile * p.in_channels * p.r * LOADS * 8u + lane;
-    let x_first = image * p.image_step + row * p.row_step + block * (PHASES * OCTETS);
-    for (var c = 0u; c < p.in_channels; c++) {
+    var w_at = tile * p.steps_c * p.r * LOADS * 8u + lane;
+    let x_first = image * p.image_step + row * p.row_step + block * BLOCK;
+    for (var step = 0u; step < p.steps_c; step++) {
         for (var r = 0u; r < p.r; r++) {
-            let x_at = x_first + c * p.channel_step + r * p.tap_step;
-            var xs: array<f32, PHASES * OCTETS * 8u>;
+            var xs: array<f32, CHANNELS * BLOCK * 8u>;
             //!unroll
-            for (var o = 0u; o < PHASES * OCTETS; o++) {
-                let octet = x[x_at + o];
-                let even = evens(octet);
-                let odd = odds(octet);
+            for (var c = 0u; c < CHANNELS; c++) {
+                // A missing channel is the last one again, with weight 0.
+                let channel = min(step * CHANNELS + c, p.in_channels - 1u);
+                let x_at = x_first + channel * p.channel_step + r * p.tap_step;
                 //!unroll
-                for (var j = 0u; j < 4u; j++) {
-                    xs[o * 8u + j * 2u] = even[j];
-                    xs[o * 8u + j * 2u + 1u] = odd[j];
+                for (var o = 0u; o < BLOCK; o++) {
+                    let octet = x[x_at + o];
+                    let even = evens(octet);
+                    let odd = odds(octet);
+                    //!unroll
+                    for (var j = 0u; j < 4u; j++) {
+                        xs[(c * BLOCK + o) * 8u + j * 2u] = even[j];
+                        xs[(c * BLOCK + o) * 8u + j * 2u + 1u] = odd[j];
+                    }
                 }
             }
             var w_lo: array<vec4<f32>, LOADS>;
@@ -98,15 +106,14 @@ fn main(
             //!unroll
             for (var k8 = 0u; k8 < TILE_K8; k8++) {
                 //!unroll
-                for (var s = 0u; s < S; s++) {
-                    let lo = subgroupShuffle(w_lo[(s * TILE_K8 + k8) / 8u], (s * TILE_K8 + k8) % 8u);
-                    let hi = subgroupShuffle(w_hi[(s * TILE_K8 + k8) / 8u], (s * TILE_K8 + k8) % 8u);
+                for (var cs = 0u; cs < CHANNELS * S; cs++) {
+                    let lo = subgroupShuffle(w_lo[(cs * TILE_K8 + k8) / 8u], (cs * TILE_K8 + k8) % 8u);
+                    let hi = subgroupShuffle(w_hi[(cs * TILE_K8 + k8) / 8u], (cs * TILE_K8 + k8) % 8u);
                     //!unroll
                     for (var q = 0u; q < TILE_Q; q++) {
-                        acc_lo[q * TILE_K8 + k8] +=
-                            xs[(s * DILATION) % STRIDE * OCTETS * 8u + s * DILATION / STRIDE + q] * lo;
-                        acc_hi[q * TILE_K8 + k8] +=
-                            xs[(s * DILATION) % STRIDE * OCTETS * 8u + s * DILATION / STRIDE + q] * hi;
+                        let at = (cs / S * BLOCK + cs % S * DILATION % STRIDE * OCTETS) * 8u + cs % S * DILATION / STRIDE + q;
+                        acc_lo[q * TILE_K8 + k8] += xs[at] * lo;
+                        acc_hi[q * TILE_K8 + k8] += xs[at] * hi;
                     }
                 }
             }

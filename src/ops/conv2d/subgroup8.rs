@@ -16,7 +16,7 @@ crate::kernel! {
     /// Copies rows into blocks of octets.
     mod gather_rows = "shaders/conv2d/gather_rows.wgsl";
     params {
-        count: u32, height: u32, width: u32, rows: u32, blocks: u32, block: u32, stride: u32,
+        count: u32, height: u32, width: u32, rows: u32, blocks: u32, block: u32,
         pad_top: i32, pad_left: i32, spread_h: u32, spread_w: u32, last: u32,
     }
     bind { x: Read, y: ReadWrite }
@@ -25,7 +25,7 @@ crate::kernel! {
 crate::kernel! {
     /// Arranges weights.
     mod gather_weights = "shaders/conv2d/gather_weights.wgsl";
-    params { total: u32, out_channels: u32, in_channels: u32, r: u32, s: u32, loads: u32 }
+    params { total: u32, out_channels: u32, in_channels: u32, r: u32, s: u32, loads: u32, steps_c: u32 }
     bind { w: Read, y: ReadWrite }
 }
 
@@ -33,7 +33,7 @@ crate::kernel! {
     /// Convolves gathered rows.
     mod convolve = "shaders/conv2d/subgroup8.wgsl";
     params {
-        units: u32, blocks: u32, in_channels: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
+        units: u32, blocks: u32, in_channels: u32, steps_c: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
         row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, bias: u32,
     }
     bind { x: Read, w: Read, bias: Read, y: ReadWrite }
@@ -169,9 +169,13 @@ fn octet_bytes(octets: usize) -> u64 {
     (32 * octets as u64).next_multiple_of(ALIGN)
 }
 
-/// The copy of `images` images of a task into blocks.
-fn gather(t: &Task, images: usize, layout: Layout) -> (Dispatch, u64) {
-    let count = images * t.rows() * layout.blocks;
+/// The copy of a task's images into blocks, with its bytes; `None` when the octets lie in memory as they should.
+fn gather(t: &Task, layout: Layout) -> Option<(Dispatch, u64)> {
+    let whole = layout.tile == layout.size() * 8 && t.w == layout.blocks * layout.tile && t.h == t.rows();
+    if whole && t.s == 1 && t.pad == [0, 0] && t.stride[1] == 1 && t.spread == [1, 1] {
+        return None;
+    }
+    let count = t.n * t.c * t.rows() * layout.blocks;
     let dispatch = gather_rows::dispatch(gather_rows::Params {
         count: count as u32,
         height: t.h as u32,
@@ -179,18 +183,18 @@ fn gather(t: &Task, images: usize, layout: Layout) -> (Dispatch, u64) {
         rows: t.rows() as u32,
         blocks: layout.blocks as u32,
         block: layout.tile as u32,
-        stride: t.stride[1] as u32,
         pad_top: t.pad[0],
         pad_left: t.pad[1],
         spread_h: t.spread[0] as u32,
         spread_w: t.spread[1] as u32,
-        last: ((images * t.h * t.w - 1) / 8) as u32,
+        last: ((t.n * t.c * t.h * t.w - 1) / 8) as u32,
     })
     .constant("OCTETS", layout.octets as u32)
     .constant("PHASES", layout.phases as u32)
-    .constant("CONTIGUOUS", t.spread == [1, 1] && t.stride[1] == 1)
+    .constant("STRIDE", t.stride[1] as u32)
+    .constant("SPREAD", t.spread != [1, 1])
     .groups(count.div_ceil(8) as u64);
-    (dispatch, octet_bytes(count * layout.size()))
+    Some((dispatch, octet_bytes(count * layout.size())))
 }
 
 pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
@@ -215,11 +219,13 @@ fn convolution(
 ) -> Option<Candidate> {
     let t = served(z).then(|| task(z))?;
     let layout = t.layout()?;
-    let tile_k =
-        [16, 8].into_iter().find(|&k| (k == 8 || t.k > k / 2) && k * layout.tile * t.s <= UNROLLED)?;
-    let tiles_k = t.k.div_ceil(tile_k);
-    let loads = (t.s * tile_k).div_ceil(64);
-    let arranged = tiles_k * t.c * t.r * loads * 8;
+    // Two channels at a time where there is one tap only: each step has to load and store all sums.
+    let channels = if t.s == 1 && t.c > 1 { 2 } else { 1 };
+    let fits = |k: usize| k * layout.tile * channels * t.s <= UNROLLED && (k == 8 || t.k > k / 2);
+    let tile_k = [64, 32, 16, 8].into_iter().find(|&k| fits(k))?;
+    let (tiles_k, steps_c) = (t.k.div_ceil(tile_k), t.c.div_ceil(channels));
+    let loads = (channels * t.s * tile_k).div_ceil(64);
+    let arranged = tiles_k * steps_c * t.r * loads * 8;
     let weights = gather_weights::dispatch(gather_weights::Params {
         total: arranged as u32,
         out_channels: t.k as u32,
@@ -227,33 +233,30 @@ fn convolution(
         r: t.r as u32,
         s: t.s as u32,
         loads: loads as u32,
+        steps_c: steps_c as u32,
     })
     .constant("TILE_K", tile_k as u32)
+    .constant("CHANNELS", channels as u32)
     .constant("FLIP", t.flip)
     .bind(&[Bind::Input(1), Bind::Scratch(0)])
     .groups(arranged.div_ceil(8) as u64);
     let mut candidate =
         Candidate::new("subgroup8").needs(Needs::SUBGROUP8).scratch(octet_bytes(arranged)).dispatch(weights);
 
-    // Octets that lie in memory as they should need no copy.
-    let in_place = t.h == t.rows()
-        && t.w == layout.blocks * layout.size() * 8
-        && t.s == 1
-        && layout.tile == layout.size() * 8
-        && t.spread == [1, 1]
-        && t.stride[1] == 1
-        && t.pad == [0, 0];
-    let x = if in_place { Bind::Input(0) } else { Bind::Scratch(1) };
-    if !in_place {
-        let (copy, bytes) = gather(&t, t.n * t.c, layout);
-        candidate = candidate.scratch(bytes).dispatch(copy.bind(&[Bind::Input(0), x]));
-    }
+    let x = match gather(&t, layout) {
+        None => Bind::Input(0),
+        Some((copy, bytes)) => {
+            candidate = candidate.scratch(bytes).dispatch(copy.bind(&[Bind::Input(0), Bind::Scratch(1)]));
+            Bind::Scratch(1)
+        }
+    };
     let units = t.n * t.p * layout.blocks;
     let row = layout.blocks * layout.size();
     let convolve = convolve::dispatch(convolve::Params {
         units: units as u32,
         blocks: layout.blocks as u32,
         in_channels: t.c as u32,
+        steps_c: steps_c as u32,
         r: t.r as u32,
         k: t.k as u32,
         out_rows: t.p as u32,
@@ -267,6 +270,7 @@ fn convolution(
     })
     .constant("TILE_K", tile_k as u32)
     .constant("TILE_Q", layout.tile as u32)
+    .constant("CHANNELS", channels as u32)
     .constant("S", t.s as u32)
     .constant("STRIDE", t.stride[1] as u32)
     .constant("DILATION", t.dilation[1] as u32)
@@ -276,7 +280,7 @@ fn convolution(
     .constant("ACTIVATION", activation as u32)
     .bind(&[x, Bind::Scratch(0), bias.unwrap_or(Bind::Input(1)), Bind::Output(0)])
     .groups((units.div_ceil(8) * tiles_k) as u64)
-    .trips((t.c * (t.r + 1)) as u64);
+    .trips((steps_c * (t.r + 1)) as u64);
     Some(candidate.dispatch(convolve))
 }
 
@@ -313,9 +317,16 @@ pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
     let steps = units.div_ceil(for_balance).min(MAX_TRIPS as usize);
     let splits = units.div_ceil(steps);
 
-    let (x, x_bytes) = gather(&t, t.n * t.c, layout);
     let row = layout.blocks * layout.size();
-    let to = if splits == 1 { Bind::Output(0) } else { Bind::Scratch(1) };
+    let mut candidate = Candidate::new("subgroup8_weight").needs(Needs::SUBGROUP8);
+    let x = match gather(&t, layout) {
+        None => Bind::Input(0),
+        Some((copy, bytes)) => {
+            candidate = candidate.scratch(bytes).dispatch(copy.bind(&[Bind::Input(0), Bind::Scratch(0)]));
+            Bind::Scratch(0)
+        }
+    };
+    let to = if splits == 1 { Bind::Output(0) } else { Bind::Scratch(candidate.scratch.len()) };
     let sums = correlate::dispatch(correlate::Params {
         units: units as u32,
         steps: steps as u32,
@@ -344,12 +355,8 @@ pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
     .constant("OCTETS", layout.octets as u32)
     .constant("LOADS", tile.loads as u32)
     .constant("DY_OCTETS", layout.tile.div_ceil(8) as u32)
-    .bind(&[Bind::Scratch(0), Bind::Input(1), to])
+    .bind(&[x, Bind::Input(1), to])
     .groups((tiles_k * tiles_c * splits) as u64)
     .trips(steps as u64);
-    let candidate = Candidate::new("subgroup8_weight")
-        .needs(Needs::SUBGROUP8)
-        .scratch(x_bytes)
-        .dispatch(x.bind(&[Bind::Input(0), Bind::Scratch(0)]));
     Some(add_splits(candidate, sums, z.weights(), splits))
 }

@@ -1,0 +1,38 @@
+// dx of max pooling over windows of 2 x 2 side by side in rows whose length is a multiple of 4, for 8-lane software
+// adapters: a vec2<u64> holds the upper or the lower halves of two windows. One thread per two windows.
+
+struct Params {
+    len: u32, // N * C * P * Q / 2
+    out_w: u32, // Q / 2
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec2<u64>>; // [N, C, 2 P, 2 Q]
+@group(0) @binding(2) var<storage, read> dy: array<vec2<f32>>; // [N, C, P, Q]
+@group(0) @binding(3) var<storage, read_write> dx: array<vec2<u64>>; // [N, C, 2 P, 2 Q]
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) wid: vec3<u32>,
+    @builtin(num_workgroups) nwg: vec3<u32>,
+) {
+    let id = (wid.x + wid.y * nwg.x) * 64u + lane;
+    if (id >= p.len) {
+        return;
+    }
+    let at = (id / p.out_w) * 2u * p.out_w + id % p.out_w;
+    let upper = x[at];
+    let lower = x[at + p.out_w];
+    let a = bitcast<vec2<f32>>(vec2<u32>(upper));
+    let b = bitcast<vec2<f32>>(vec2<u32>(upper >> vec2<u32>(32u)));
+    let c = bitcast<vec2<f32>>(vec2<u32>(lower));
+    let d = bitcast<vec2<f32>>(vec2<u32>(lower >> vec2<u32>(32u)));
+    // The first maximum: larger than those before it, not smaller than those behind.
+    let slope = vec2<u64>(bitcast<vec2<u32>>(dy[id]));
+    let up = max(a, b) >= max(c, d);
+    let first = select(c >= d, a >= b, up);
+    let pair = select(slope << vec2<u32>(32u), slope, first);
+    dx[at] = select(vec2<u64>(0lu), pair, up);
+    dx[at + p.out_w] = select(pair, vec2<u64>(0lu), up);
+}
