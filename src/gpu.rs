@@ -167,6 +167,22 @@ impl Engine {
         Ok(held)
     }
 
+    /// Fills the slots of a recording with one word.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn fill_slots(&self, recording: &Recording, word: u32) -> Result<()> {
+        let _queue = self.in_flight.lock().unwrap();
+        let mut encoder = self.encoder();
+        for slot in recording.slots() {
+            slot.evict(&self.pool, &mut encoder)?;
+        }
+        self.submit(encoder)?;
+        for slot in recording.slots() {
+            let words = vec![word; slot.bytes() as usize / 4];
+            self.write(slot.buffer(), 0, bytemuck::cast_slice(&words))?;
+        }
+        Ok(())
+    }
+
     fn encoder(&self) -> wgpu::CommandEncoder {
         self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("recurve") })
     }

@@ -19,6 +19,8 @@ mod program;
 pub mod schedule;
 mod shape;
 mod tensor;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 mod trace;
 mod variable;
 

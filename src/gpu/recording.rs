@@ -78,6 +78,12 @@ impl Recording {
         Ok(Recording { dispatches, slots, written, uniform, parameters: Mutex::new(parameters) })
     }
 
+    /// The buffers that its values share.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn slots(&self) -> &[Arc<Region>] {
+        &self.slots
+    }
+
     /// Encodes a replay: moves held values out of the way, copies inputs in, runs everything in one pass.
     pub fn encode(
         &self,
