@@ -19,19 +19,23 @@ macro_rules! ops {
 
 ops! {
     argmax,
+    avg_pool2d,
     batch_norm,
     batch_norm_backward,
     concat,
     conv2d,
+    cross_entropy,
     dropout,
     elementwise,
     expand,
     matmul,
+    max_pool2d,
     pad,
     permute,
     reduce,
     reshape,
     slice,
+    softmax,
 }
 
 mod strided_copy;

@@ -21,9 +21,12 @@ use thiserror::Error;
 /// Shared WGSL sources that `//!include` may name, as (path below `shaders/`, text).
 pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/activation.wgsl", include_str!("../../shaders/lib/activation.wgsl")),
+    ("lib/class_weight.wgsl", include_str!("../../shaders/lib/class_weight.wgsl")),
+    ("lib/convolve_rows.wgsl", include_str!("../../shaders/lib/convolve_rows.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),
     ("lib/quotient.wgsl", include_str!("../../shaders/lib/quotient.wgsl")),
+    ("lib/tree64.wgsl", include_str!("../../shaders/lib/tree64.wgsl")),
 ];
 
 /// More copies of loop bodies than this in one shader are taken for a mistake in a bound.

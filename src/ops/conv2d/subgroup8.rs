@@ -8,7 +8,7 @@
 
 use super::direct::add_splits;
 use super::{Bias, Conv2d, Sizes};
-use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs};
+use crate::kernel::{Bind, Candidate, Dispatch, KernelRef, MAX_TRIPS, Needs};
 use crate::op::Activation;
 use crate::shape::ALIGN;
 
@@ -30,8 +30,18 @@ crate::kernel! {
 }
 
 crate::kernel! {
-    /// Convolves gathered rows.
+    /// Convolves gathered rows into rows of any length.
     mod convolve = "shaders/conv2d/subgroup8.wgsl";
+    params {
+        units: u32, blocks: u32, in_channels: u32, steps_c: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
+        row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, bias: u32,
+    }
+    bind { x: Read, w: Read, bias: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// Convolves gathered rows into rows of even length. The parameters are those of `convolve`.
+    mod convolve_pairs = "shaders/conv2d/subgroup8_pairs.wgsl";
     params {
         units: u32, blocks: u32, in_channels: u32, steps_c: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
         row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, bias: u32,
@@ -86,8 +96,9 @@ impl Layout {
         let phases = if taps == 1 || dilation % stride == 0 { 1 } else { stride };
         let room = (reach + 8).next_multiple_of(8).max(16) - reach;
         let blocks = results.div_ceil(room);
-        // Blocks of equal size; without reach, whole octets need no copy.
-        let tile = if reach == 0 && blocks > 1 { room } else { results.div_ceil(blocks) };
+        // Blocks of equal size; without reach, whole octets need no copy. Rows of even length are stored in pairs.
+        let even = |tile: usize| if results % 2 == 0 { tile.next_multiple_of(2).min(room) } else { tile };
+        let tile = if reach == 0 && blocks > 1 { room } else { even(results.div_ceil(blocks)) };
         let layout = Layout { tile, blocks, octets: (tile + reach).div_ceil(8), phases };
         (layout.size() <= HELD).then_some(layout)
     }
@@ -252,7 +263,7 @@ fn convolution(
     };
     let units = t.n * t.p * layout.blocks;
     let row = layout.blocks * layout.size();
-    let convolve = convolve::dispatch(convolve::Params {
+    let mut convolve = convolve::dispatch(convolve::Params {
         units: units as u32,
         blocks: layout.blocks as u32,
         in_channels: t.c as u32,
@@ -281,6 +292,9 @@ fn convolution(
     .bind(&[x, Bind::Scratch(0), bias.unwrap_or(Bind::Input(1)), Bind::Output(0)])
     .groups((units.div_ceil(8) * tiles_k) as u64)
     .trips((steps_c * (t.r + 1)) as u64);
+    if layout.tile % 2 == 0 && t.q % 2 == 0 {
+        convolve.kernel = KernelRef::Static(&convolve_pairs::KERNEL);
+    }
     Some(candidate.dispatch(convolve))
 }
 
