@@ -20,15 +20,18 @@ macro_rules! ops {
 ops! {
     adam,
     argmax,
+    avg_pool2d,
     batch_norm,
     batch_norm_backward,
     clip_grad,
     concat,
     conv2d,
+    cross_entropy,
     dropout,
     elementwise,
     expand,
     matmul,
+    max_pool2d,
     pad,
     permute,
     reduce,
@@ -36,6 +39,7 @@ ops! {
     rmsprop,
     sgd,
     slice,
+    softmax,
 }
 
 pub mod place_gradients;

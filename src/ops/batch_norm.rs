@@ -270,8 +270,7 @@ impl BatchNorm {
 
     /// Statistics of parts and what joins them.
     fn candidate(&self, variant: &'static str, s: Channels, parts: usize, statistics: Dispatch) -> Candidate {
-        let params =
-            statistics_merge::Params { c: s.c as u32, l: s.l as u32, parts: parts as u32, eps: 0.0 };
+        let params = statistics_merge::Params { c: s.c as u32, l: s.l as u32, parts: parts as u32, eps: 0.0 };
         let gamma = Bind::Input(if self.affine == Affine::None { 0 } else { 1 });
         let merge = statistics_merge::dispatch(params)
             .scalar("eps", 0)
@@ -300,8 +299,7 @@ impl BatchNorm {
     }
 
     fn normalise_octets(&self, s: Channels, planes: usize) -> Dispatch {
-        let params =
-            normalise_subgroup8::Params { planes: (s.n * s.c) as u32, c: s.c as u32, l: s.l as u32 };
+        let params = normalise_subgroup8::Params { planes: (s.n * s.c) as u32, c: s.c as u32, l: s.l as u32 };
         self.finishing(normalise_subgroup8::dispatch(params))
             .constant("PLANES", planes as u32)
             .groups((s.n * s.c).div_ceil(planes) as u64)
@@ -344,7 +342,8 @@ impl Op for BatchNormUpdate {
 
     fn reference(&self, io: &mut RefIo<'_>) {
         let (momentum, unbias) = (io.scalars[0], io.scalars[1]);
-        for (running, (batch, by)) in io.updated.iter_mut().zip([(io.inputs[2], 1.0), (io.inputs[3], unbias)]) {
+        for (running, (batch, by)) in io.updated.iter_mut().zip([(io.inputs[2], 1.0), (io.inputs[3], unbias)])
+        {
             for (r, b) in running.data.iter_mut().zip(batch.data) {
                 *r = (1.0 - momentum) * *r + momentum * b * by;
             }
@@ -417,9 +416,7 @@ impl Tensor {
         let away = self.sub(&mean.reshape(along));
         match affine {
             None => away.div(&std.reshape(along)),
-            Some((gamma, beta)) => {
-                away.mul(&gamma.div(&std).reshape(along)).add(&beta.reshape(along))
-            }
+            Some((gamma, beta)) => away.mul(&gamma.div(&std).reshape(along)).add(&beta.reshape(along)),
         }
     }
 
@@ -429,7 +426,14 @@ impl Tensor {
     /// # Panics
     /// When shapes differ.
     #[track_caller]
-    pub fn batch_norm_update(&self, running_var: &Tensor, mean: &Tensor, var: &Tensor, momentum: f64, n: usize) {
+    pub fn batch_norm_update(
+        &self,
+        running_var: &Tensor,
+        mean: &Tensor,
+        var: &Tensor,
+        momentum: f64,
+        n: usize,
+    ) {
         let unbias = n as f64 / (n.max(2) - 1) as f64;
         let scalars = [Scalar::F(momentum), Scalar::F(unbias)];
         Tensor::apply(BatchNormUpdate, &[self, running_var, mean, var], &scalars);

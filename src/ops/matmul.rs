@@ -11,9 +11,7 @@
 //! serves every batch. Transposed operands are read where they lie. `f` is an [`Activation`].
 
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};
-use crate::op::{
-    Activation, Case, Cost, Expected, Fill, Follow, GradIo, Io, Op, RefIo, Tolerance, expected,
-};
+use crate::op::{Activation, Case, Cost, Expected, Fill, Follow, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{ALIGN, DType, Shape, Spec};
 use crate::tensor::Tensor;
 use std::sync::Arc;
@@ -511,9 +509,7 @@ impl Matmul {
 
     /// Lets `dispatch`, which writes the result, add the bias and apply the activation.
     fn finishing(&self, dispatch: Dispatch) -> Dispatch {
-        dispatch
-            .constant("BIAS", self.bias == Bias::Columns)
-            .constant("ACTIVATION", self.activation as u32)
+        dispatch.constant("BIAS", self.bias == Bias::Columns).constant("ACTIVATION", self.activation as u32)
     }
 
     fn bias_bind(&self) -> Bind {

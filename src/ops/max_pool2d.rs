@@ -47,8 +47,7 @@ const LARGEST_WINDOW: usize = 1 << 14;
 impl Windows {
     /// Number of windows along axis 0 (H) or 1 (W) of an image of `size`.
     fn count(&self, axis: usize, size: usize) -> Option<usize> {
-        let (k, s, p, d) =
-            (self.kernel[axis], self.stride[axis], self.padding[axis], self.dilation[axis]);
+        let (k, s, p, d) = (self.kernel[axis], self.stride[axis], self.padding[axis], self.dilation[axis]);
         let room = (size + 2 * p).checked_sub(d * (k - 1) + 1)?;
         let count = match self.rounding {
             Rounding::Floor => room / s + 1,
@@ -288,9 +287,8 @@ impl Op for MaxPool2dBackward {
     }
 
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
-        let overlap = (0..2).any(|a| {
-            (self.windows.kernel[a] - 1) * self.windows.dilation[a] >= self.windows.stride[a]
-        });
+        let overlap =
+            (0..2).any(|a| (self.windows.kernel[a] - 1) * self.windows.dilation[a] >= self.windows.stride[a]);
         if overlap { Tolerance::OfMax(1e-6) } else { Tolerance::Exact }
     }
 

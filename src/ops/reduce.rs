@@ -105,7 +105,8 @@ impl Op for Reduce {
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let shape = io.inputs[0].shape;
         let divisor = if self.reduction == Reduction::Mean { self.count(shape) as f32 } else { 1.0 };
-        let plan = Plan { groups: Groups::new(shape, &self.axes), divisor, max: self.reduction == Reduction::Max };
+        let plan =
+            Plan { groups: Groups::new(shape, &self.axes), divisor, max: self.reduction == Reduction::Max };
         let base = plan.strided();
         match plan.subgroup8() {
             Some(c) if target.software_subgroup8() && io.inputs[0].elements() >= 1 << 15 => vec![c, base],
@@ -187,8 +188,7 @@ impl Op for MaxBackward {
         let len = io.inputs[0].elements();
         let found = (4 * lines.outer * lines.inner) as u64;
         let out = Candidate::new("strided").scratch(found.next_multiple_of(ALIGN));
-        let params =
-            max_backward::Params { len: len as u32, d: lines.d as u32, inner: lines.inner as u32 };
+        let params = max_backward::Params { len: len as u32, d: lines.d as u32, inner: lines.inner as u32 };
         let dispatch = max_backward::dispatch(params)
             .bind(&[Bind::Input(1), Bind::Scratch(0), Bind::Output(0)])
             .groups(len.div_ceil(64) as u64);
@@ -418,7 +418,8 @@ impl Plan {
 
     /// Octet loads need the reduced elements side by side.
     fn subgroup8(&self) -> Option<Candidate> {
-        let four = self.groups.four().filter(|f| !self.max && f.inner == 1 && f.r2 >= 16 && f.reduced() > 0)?;
+        let four =
+            self.groups.four().filter(|f| !self.max && f.inner == 1 && f.r2 >= 16 && f.reduced() > 0)?;
         let piece = four.r2.min(512);
         let pieces = four.r2.div_ceil(piece);
         let all = four.r1 * pieces;

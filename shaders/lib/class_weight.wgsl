@@ -1,0 +1,37 @@
+// How much the logarithm of each class's probability counts in the cross-entropy of a row: the class's weight times
+// its share in the target after smoothing. The including kernel declares SOFT, WEIGHTED, p (c, inner, smoothing),
+// labels and weight.
+
+const IGNORED: u32 = 0xffffffffu;
+
+// The weight of class `c` as such.
+fn weight_of(c: u32) -> f32 {
+    if (WEIGHTED) {
+        return weight[min(c, p.c - 1u)];
+    }
+    return 1.0;
+}
+
+// `line` is the row's offset in the logits, `label` its class where targets are classes.
+fn share(line: u32, label: u32, c: u32) -> f32 {
+    let even = p.smoothing / f32(p.c);
+    if (SOFT) {
+        let given = bitcast<f32>(labels[line + c * p.inner]);
+        return weight_of(c) * ((1.0 - p.smoothing) * given + even);
+    }
+    if (label == IGNORED) {
+        return 0.0;
+    }
+    return weight_of(c) * (select(0.0, 1.0 - p.smoothing, c == label) + even);
+}
+
+// What the row counts in the divisor of a mean.
+fn row_weight(label: u32) -> f32 {
+    if (SOFT) {
+        return 1.0;
+    }
+    if (label == IGNORED) {
+        return 0.0;
+    }
+    return weight_of(label);
+}
