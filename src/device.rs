@@ -13,7 +13,7 @@ use crate::variable::Variable;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ struct Inner {
     plans: Mutex<Plans>,
     deferred: Mutex<Option<Error>>,
     one: OnceLock<Arc<trace::Leaf>>,
+    /// Set by tests that compare with node-at-a-time execution.
+    unfused: AtomicBool,
     counters: Mutex<Timings>,
 }
 
@@ -226,6 +228,7 @@ impl Device {
             plans: Mutex::default(),
             deferred: Mutex::default(),
             one: OnceLock::new(),
+            unfused: AtomicBool::new(false),
             counters: Mutex::default(),
         };
         Device(Arc::new(inner))
@@ -559,7 +562,10 @@ impl Device {
             plans.cached.push(plan.clone());
             return Ok(plan);
         }
-        let program = Program::plan(listing, self.target())?;
+        let program = match self.0.unfused.load(Ordering::Relaxed) {
+            false => Program::plan(listing, self.target())?,
+            true => Program::unfused(listing, self.target())?,
+        };
         let ready = match &self.0.engine {
             Engine::Cpu(_) => Ready::Cpu(cpu::Slots::default()),
             Engine::Gpu(gpu) => Ready::Gpu(Box::new(gpu.record(&program)?)),
@@ -571,6 +577,36 @@ impl Device {
         plans.cached.push(plan.clone());
         plans.made += 1;
         Ok(plan)
+    }
+
+    /// Runs a program once, without keeping anything of it. On a GPU its slots hold NaNs before.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn run_once(
+        &self,
+        program: &Program,
+        leaves: &[Storage],
+        scalars: &[Scalar],
+    ) -> Result<Vec<Storage>> {
+        match &self.0.engine {
+            Engine::Cpu(precision) => {
+                Ok(cpu::run(program, &cpu::Slots::default(), *precision, leaves, scalars))
+            }
+            Engine::Gpu(gpu) => {
+                let recording = gpu.record(program)?;
+                gpu.fill_slots(&recording, crate::testing::POISON)?;
+                gpu.run(program, &recording, leaves, scalars)
+            }
+        }
+    }
+
+    pub(crate) fn plan_without_fusion(&self) {
+        self.0.unfused.store(true, Ordering::Relaxed);
+        self.0.plans.lock().unwrap().cached.clear();
+    }
+
+    /// What the program that ran last was planned from.
+    pub(crate) fn last_listing(&self) -> Option<Listing> {
+        self.0.plans.lock().unwrap().cached.last().map(|plan| plan.listing.clone())
     }
 
     /// Adds to the time spent on tracing.

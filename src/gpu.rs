@@ -39,6 +39,8 @@ pub(crate) struct Engine {
     /// Held while slots are written and submitted: recordings share them.
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
     made: Arc<Made>,
+    /// Bytes written since the last submit.
+    staged: AtomicU64,
 }
 
 /// Counts of objects created; see [`Counters`].
@@ -62,7 +64,7 @@ impl Engine {
         let made = Arc::<Made>::default();
         let pool = Pool::new(&device, &funnel, &made, target.max_buffer);
         let pipelines = Pipelines::new(&device, &funnel, &made);
-        Engine { name, target, device, queue, funnel, pool, pipelines, in_flight: Mutex::default(), made }
+        Engine { name, target, device, queue, funnel, pool, pipelines, in_flight: Mutex::default(), made, staged: AtomicU64::new(0) }
     }
 
     pub fn name(&self) -> &str {
@@ -119,12 +121,17 @@ impl Engine {
         self.check()
     }
 
-    /// `write_buffer` keeps staging memory until the next submit, so large uploads are cut and flushed.
+    /// `write_buffer` keeps staging memory until the next submit, so large uploads are cut, and after much has been
+    /// written without a submit there is an empty one.
     fn write(&self, buffer: &wgpu::Buffer, offset: u64, data: &[u8]) -> Result<()> {
         const PART: usize = 32 << 20;
+        // What a write of a few bytes was measured to keep.
+        const OVERHEAD: u64 = 8 << 10;
         for (i, part) in data.chunks(PART).enumerate() {
             self.queue.write_buffer(buffer, offset + (i * PART) as u64, part);
-            if data.len() > PART {
+            let staged = part.len() as u64 + OVERHEAD;
+            if self.staged.fetch_add(staged, Ordering::Relaxed) + staged >= PART as u64 {
+                self.staged.store(0, Ordering::Relaxed);
                 self.queue.submit([]);
                 self.poll(wgpu::PollType::Poll)?;
             }
@@ -167,6 +174,22 @@ impl Engine {
         Ok(held)
     }
 
+    /// Fills the slots of a recording with one word.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn fill_slots(&self, recording: &Recording, word: u32) -> Result<()> {
+        let _queue = self.in_flight.lock().unwrap();
+        let mut encoder = self.encoder();
+        for slot in recording.slots() {
+            slot.evict(&self.pool, &mut encoder)?;
+        }
+        self.submit(encoder)?;
+        for slot in recording.slots() {
+            let words = vec![word; slot.bytes() as usize / 4];
+            self.write(slot.buffer(), 0, bytemuck::cast_slice(&words))?;
+        }
+        Ok(())
+    }
+
     fn encoder(&self) -> wgpu::CommandEncoder {
         self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("recurve") })
     }
@@ -174,6 +197,7 @@ impl Engine {
     fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex> {
         let index = self.queue.submit([encoder.finish()]);
         self.made.submits.fetch_add(1, Ordering::Relaxed);
+        self.staged.store(0, Ordering::Relaxed);
         self.check()?;
         Ok(index)
     }

@@ -189,6 +189,18 @@ impl Program {
         Ok(program)
     }
 
+    /// The listing without fusion, every step by its fitting candidate with index `variant`: for tests of kernels.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn forced(listing: &Listing, target: Option<&Target>, variant: usize) -> Result<Program> {
+        let mut program = Program::from_listing(listing);
+        if let Some(target) = target {
+            lower::choose_kernels(&mut program, target)?;
+            lower::force(&mut program, target, variant)?;
+        }
+        memory::plan(&mut program);
+        Ok(program)
+    }
+
     fn from_listing(listing: &Listing) -> Program {
         let mut p = Program {
             values: Vec::new(),

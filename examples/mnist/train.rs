@@ -178,7 +178,8 @@ impl<'d> Training<'d> {
         self.save()
     }
 
-    fn save(&self) -> Result<()> {
+    /// Writes the checkpoint, and the history for the learning curve.
+    pub fn save(&self) -> Result<()> {
         let progress = Progress { step: self.step, loader: Some(self.loader.state()), ..Default::default() };
         checkpoint::save(&self.checkpoint, &self.params, &self.opt, &progress)?;
         let mut text = String::new();

@@ -144,7 +144,7 @@ impl Sizes {
         if window.groups == 0 || slides.iter().any(|a| a.stride == 0 || a.dilation == 0) {
             return expected("strides, dilations and groups of at least 1");
         }
-        if k % window.groups != 0 || channels * window.groups != c {
+        if !k.is_multiple_of(window.groups) || channels * window.groups != c {
             let g = window.groups;
             return expected(format!("C = {c} and K = {k} divided into {g} groups, w of [K, C / {g}, R, S]"));
         }

@@ -52,12 +52,31 @@ pub(crate) fn fitting(
     (candidates, misfit)
 }
 
+/// Replaces what was chosen by the fitting candidate with index `variant`.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn force(p: &mut Program, target: &Target, variant: usize) -> Result<()> {
+    for i in 0..p.steps.len() {
+        if p.steps[i].kernels.is_none() {
+            continue;
+        }
+        let (inputs, outputs) = p.specs(&p.steps[i]);
+        let (candidates, misfit) = fitting(&*p.steps[i].op, &inputs, &outputs, target);
+        let chosen = candidates.into_iter().nth(variant);
+        p.steps[i].kernels = Some(chosen.ok_or_else(|| no_kernel(&p.steps[i], &inputs, misfit))?);
+    }
+    Ok(())
+}
+
+fn no_kernel(step: &Step, inputs: &[Spec], misfit: Option<Misfit>) -> Error {
+    let shapes: Vec<String> = inputs.iter().map(Spec::to_string).collect();
+    let misfit = misfit.unwrap_or(Misfit::StorageBuffers);
+    Error::NoKernel { op: step.op.name(), shapes: shapes.join(", "), misfit }
+}
+
 fn choose(step: &Step, inputs: &[Spec], outputs: &[Spec], target: &Target) -> Result<Candidate> {
     let (mut candidates, misfit) = fitting(&*step.op, inputs, outputs, target);
     if candidates.is_empty() {
-        let shapes: Vec<String> = inputs.iter().map(Spec::to_string).collect();
-        let misfit = misfit.unwrap_or(Misfit::StorageBuffers);
-        return Err(Error::NoKernel { op: step.op.name(), shapes: shapes.join(", "), misfit });
+        return Err(no_kernel(step, inputs, misfit));
     }
     Ok(candidates.swap_remove(0))
 }

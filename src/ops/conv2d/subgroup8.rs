@@ -30,8 +30,18 @@ crate::kernel! {
 }
 
 crate::kernel! {
-    /// Convolves gathered rows.
+    /// Convolves gathered rows into rows of any length.
     mod convolve = "shaders/conv2d/subgroup8.wgsl";
+    params {
+        units: u32, blocks: u32, in_channels: u32, steps_c: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
+        row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, bias: u32,
+    }
+    bind { x: Read, w: Read, bias: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// Convolves gathered rows into rows of even length.
+    mod convolve_pairs = "shaders/conv2d/subgroup8_pairs.wgsl";
     params {
         units: u32, blocks: u32, in_channels: u32, steps_c: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
         row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, bias: u32,
@@ -83,11 +93,13 @@ impl Layout {
     /// The layout for `results` results of `taps` taps, or `None` when a lane cannot hold a block.
     fn of(results: usize, taps: usize, stride: usize, dilation: usize) -> Option<Layout> {
         let reach = (taps - 1) * dilation / stride;
-        let phases = if taps == 1 || dilation % stride == 0 { 1 } else { stride };
+        let phases = if taps == 1 || dilation.is_multiple_of(stride) { 1 } else { stride };
         let room = (reach + 8).next_multiple_of(8).max(16) - reach;
         let blocks = results.div_ceil(room);
-        // Blocks of equal size; without reach, whole octets need no copy.
-        let tile = if reach == 0 && blocks > 1 { room } else { results.div_ceil(blocks) };
+        // Blocks of equal size; without reach, whole octets need no copy. Rows of even length are stored in pairs.
+        let even =
+            |tile: usize| if results.is_multiple_of(2) { tile.next_multiple_of(2).min(room) } else { tile };
+        let tile = if reach == 0 && blocks > 1 { room } else { even(results.div_ceil(blocks)) };
         let layout = Layout { tile, blocks, octets: (tile + reach).div_ceil(8), phases };
         (layout.size() <= HELD).then_some(layout)
     }
@@ -197,6 +209,26 @@ fn gather(t: &Task, layout: Layout) -> Option<(Dispatch, u64)> {
     Some((dispatch, octet_bytes(count * layout.size())))
 }
 
+/// The copy of a task's weights in the order in which `convolve` reads them, with its bytes.
+fn arrange(t: &Task, tile_k: usize, channels: usize, loads: usize) -> (Dispatch, u64) {
+    let steps_c = t.c.div_ceil(channels);
+    let total = t.k.div_ceil(tile_k) * steps_c * t.r * loads * 8;
+    let dispatch = gather_weights::dispatch(gather_weights::Params {
+        total: total as u32,
+        out_channels: t.k as u32,
+        in_channels: t.c as u32,
+        r: t.r as u32,
+        s: t.s as u32,
+        loads: loads as u32,
+        steps_c: steps_c as u32,
+    })
+    .constant("TILE_K", tile_k as u32)
+    .constant("CHANNELS", channels as u32)
+    .constant("FLIP", t.flip)
+    .groups(total.div_ceil(8) as u64);
+    (dispatch, octet_bytes(total))
+}
+
 pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
     let bias = (op.bias == Bias::Channels).then_some(Bind::Input(2));
     convolution(z, forward_task, bias, op.activation)
@@ -225,24 +257,11 @@ fn convolution(
     let tile_k = [64, 32, 16, 8].into_iter().find(|&k| fits(k))?;
     let (tiles_k, steps_c) = (t.k.div_ceil(tile_k), t.c.div_ceil(channels));
     let loads = (channels * t.s * tile_k).div_ceil(64);
-    let arranged = tiles_k * steps_c * t.r * loads * 8;
-    let weights = gather_weights::dispatch(gather_weights::Params {
-        total: arranged as u32,
-        out_channels: t.k as u32,
-        in_channels: t.c as u32,
-        r: t.r as u32,
-        s: t.s as u32,
-        loads: loads as u32,
-        steps_c: steps_c as u32,
-    })
-    .constant("TILE_K", tile_k as u32)
-    .constant("CHANNELS", channels as u32)
-    .constant("FLIP", t.flip)
-    .bind(&[Bind::Input(1), Bind::Scratch(0)])
-    .groups(arranged.div_ceil(8) as u64);
-    let mut candidate =
-        Candidate::new("subgroup8").needs(Needs::SUBGROUP8).scratch(octet_bytes(arranged)).dispatch(weights);
-
+    let (arranged, bytes) = arrange(&t, tile_k, channels, loads);
+    let mut candidate = Candidate::new("subgroup8")
+        .needs(Needs::SUBGROUP8)
+        .scratch(bytes)
+        .dispatch(arranged.bind(&[Bind::Input(1), Bind::Scratch(0)]));
     let x = match gather(&t, layout) {
         None => Bind::Input(0),
         Some((copy, bytes)) => {
@@ -252,35 +271,42 @@ fn convolution(
     };
     let units = t.n * t.p * layout.blocks;
     let row = layout.blocks * layout.size();
-    let convolve = convolve::dispatch(convolve::Params {
-        units: units as u32,
-        blocks: layout.blocks as u32,
-        in_channels: t.c as u32,
-        steps_c: steps_c as u32,
-        r: t.r as u32,
-        k: t.k as u32,
-        out_rows: t.p as u32,
-        out_columns: t.q as u32,
-        tiles_k: tiles_k as u32,
-        row_step: (t.stride[0] * row) as u32,
-        channel_step: (t.rows() * row) as u32,
-        image_step: (t.c * t.rows() * row) as u32,
-        tap_step: (t.dilation[0] * row) as u32,
-        bias: bias.is_some() as u32,
-    })
-    .constant("TILE_K", tile_k as u32)
-    .constant("TILE_Q", layout.tile as u32)
-    .constant("CHANNELS", channels as u32)
-    .constant("S", t.s as u32)
-    .constant("STRIDE", t.stride[1] as u32)
-    .constant("DILATION", t.dilation[1] as u32)
-    .constant("PHASES", layout.phases as u32)
-    .constant("OCTETS", layout.octets as u32)
-    .constant("LOADS", loads as u32)
-    .constant("ACTIVATION", activation as u32)
-    .bind(&[x, Bind::Scratch(0), bias.unwrap_or(Bind::Input(1)), Bind::Output(0)])
-    .groups((units.div_ceil(8) * tiles_k) as u64)
-    .trips((steps_c * (t.r + 1)) as u64);
+    // The two kernels have the same parameters, but each its own type for them.
+    macro_rules! convolve {
+        ($kernel:ident) => {
+            $kernel::dispatch($kernel::Params {
+                units: units as u32,
+                blocks: layout.blocks as u32,
+                in_channels: t.c as u32,
+                steps_c: steps_c as u32,
+                r: t.r as u32,
+                k: t.k as u32,
+                out_rows: t.p as u32,
+                out_columns: t.q as u32,
+                tiles_k: tiles_k as u32,
+                row_step: (t.stride[0] * row) as u32,
+                channel_step: (t.rows() * row) as u32,
+                image_step: (t.c * t.rows() * row) as u32,
+                tap_step: (t.dilation[0] * row) as u32,
+                bias: bias.is_some() as u32,
+            })
+        };
+    }
+    let pairs = layout.tile.is_multiple_of(2) && t.q.is_multiple_of(2);
+    let convolve = if pairs { convolve!(convolve_pairs) } else { convolve!(convolve) }
+        .constant("TILE_K", tile_k as u32)
+        .constant("TILE_Q", layout.tile as u32)
+        .constant("CHANNELS", channels as u32)
+        .constant("S", t.s as u32)
+        .constant("STRIDE", t.stride[1] as u32)
+        .constant("DILATION", t.dilation[1] as u32)
+        .constant("PHASES", layout.phases as u32)
+        .constant("OCTETS", layout.octets as u32)
+        .constant("LOADS", loads as u32)
+        .constant("ACTIVATION", activation as u32)
+        .bind(&[x, Bind::Scratch(0), bias.unwrap_or(Bind::Input(1)), Bind::Output(0)])
+        .groups((units.div_ceil(8) * tiles_k) as u64)
+        .trips((steps_c * (t.r + 1)) as u64);
     Some(candidate.dispatch(convolve))
 }
 
