@@ -453,7 +453,7 @@ fn forward(op: CrossEntropy, shape: &[usize], smoothing: f64) -> Case {
         .scalars(&[Scalar::F(smoothing)])
         .input(1, target.0, target.1);
     if op.weights == Weights::Classes {
-        case = case.input(2, Spec::f32([c]), Fill::Uniform { low: 0.5, high: 2.0 });
+        case = case.input(2, Spec::f32([c]), Fill::Uniform { low: 0.5, high: 2.0 }).constant(2);
     }
     case
 }
