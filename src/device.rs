@@ -419,6 +419,14 @@ impl Device {
         }
     }
 
+    /// Waits, without blocking the thread, until no more than a few steps are on their way.
+    pub(crate) async fn throttle(&self) -> Result<()> {
+        match &self.0.engine {
+            Engine::Cpu(_) => Ok(()),
+            Engine::Gpu(gpu) => gpu.throttle().await,
+        }
+    }
+
     /// What the device has done so far.
     pub fn counters(&self) -> Counters {
         let mut counters = match &self.0.engine {

@@ -38,6 +38,9 @@ pub(crate) struct Engine {
     pipelines: Pipelines,
     /// Held while slots are written and submitted: recordings share them.
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
+    /// Comes when the last step given to [`throttle`](Engine::throttle) has finished.
+    #[cfg(target_arch = "wasm32")]
+    submitted: Mutex<Option<futures_intrusive::channel::shared::OneshotReceiver<()>>>,
     made: Arc<Made>,
     /// Bytes written since the last submit.
     staged: AtomicU64,
@@ -64,7 +67,20 @@ impl Engine {
         let made = Arc::<Made>::default();
         let pool = Pool::new(&device, &funnel, &made, target.max_buffer);
         let pipelines = Pipelines::new(&device, &funnel, &made);
-        Engine { name, target, device, queue, funnel, pool, pipelines, in_flight: Mutex::default(), made, staged: AtomicU64::new(0) }
+        Engine {
+            name,
+            target,
+            device,
+            queue,
+            funnel,
+            pool,
+            pipelines,
+            in_flight: Mutex::default(),
+            #[cfg(target_arch = "wasm32")]
+            submitted: Mutex::default(),
+            made,
+            staged: AtomicU64::new(0),
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -211,6 +227,26 @@ impl Engine {
     #[cfg(target_arch = "wasm32")]
     fn wait_for(&self, _index: wgpu::SubmissionIndex) -> Result<()> {
         self.poll(wgpu::PollType::Poll)
+    }
+
+    /// A run has waited for the oldest step already.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn throttle(&self) -> Result<()> {
+        self.check()
+    }
+
+    /// Waits for the last but one step: a browser goes on with others in the meantime.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn throttle(&self) -> Result<()> {
+        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+        self.queue.on_submitted_work_done(move || {
+            let _ = sender.send(());
+        });
+        let earlier = self.submitted.lock().unwrap().replace(receiver);
+        if let Some(earlier) = earlier {
+            earlier.receive().await;
+        }
+        self.check()
     }
 
     /// Waits until everything submitted has finished.

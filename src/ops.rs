@@ -18,10 +18,12 @@ macro_rules! ops {
 }
 
 ops! {
+    adam,
     argmax,
     avg_pool2d,
     batch_norm,
     batch_norm_backward,
+    clip_grad,
     concat,
     conv2d,
     cross_entropy,
@@ -34,8 +36,11 @@ ops! {
     permute,
     reduce,
     reshape,
+    rmsprop,
+    sgd,
     slice,
     softmax,
 }
 
+pub mod place_gradients;
 mod strided_copy;
