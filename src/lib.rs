@@ -28,6 +28,7 @@ mod error;
 mod gpu;
 mod grad;
 pub mod kernel;
+pub mod nn;
 pub mod op;
 pub mod ops;
 pub mod optim;
