@@ -3,6 +3,7 @@
 //!
 //! `--any` only says, by its exit status, whether there is an adapter.
 
+use recurve::ops::conv2d::Conv2dConfig;
 use recurve::nn::{BatchNorm2d, Conv2d, Linear, Mode};
 use recurve::optim::{Sgd, SgdConfig};
 use recurve::{Device, Params, Result, Tensor, adapters};
@@ -51,7 +52,8 @@ fn main() -> std::process::ExitCode {
 fn losses(device: &Device) -> Result<Vec<f32>> {
     let params = Params::new(device, 7);
     let root = params.root();
-    let conv = Conv2d::new(&root.at("conv"), 1, 8, 3, Default::default());
+    let padded = Conv2dConfig { padding: 1.into(), ..Default::default() };
+    let conv = Conv2d::new(&root.at("conv"), 1, 8, 3, padded);
     let bn = BatchNorm2d::new(&root.at("bn"), 8, Default::default());
     let fc = Linear::new(&root.at("fc"), 8 * 4 * 4, 3);
     let mut opt = Sgd::new(&params, SgdConfig { lr: 0.1, momentum: 0.9, ..Default::default() });
