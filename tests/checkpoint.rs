@@ -22,7 +22,13 @@ impl Net {
     fn new(p: &Params) -> Net {
         let root = p.root();
         Net {
-            conv: Conv2d::new(&root.at("conv"), 1, 3, 3, Conv2dConfig { padding: 1.into(), ..Default::default() }),
+            conv: Conv2d::new(
+                &root.at("conv"),
+                1,
+                3,
+                3,
+                Conv2dConfig { padding: 1.into(), ..Default::default() },
+            ),
             bn: BatchNorm2d::new(&root.at("bn"), 3, Default::default()),
             dropout: Dropout::new(&root, 0.25),
             fc: Linear::new(&root.at("fc"), 3 * 16, 4),
@@ -42,7 +48,12 @@ fn batch(dev: &Device, step: u64) -> (Tensor, Tensor) {
     (dev.tensor(x, [5, 1, 4, 4]), dev.labels(y))
 }
 
-fn train<R: recurve::optim::Rule>(net: &Net, opt: &mut Optimizer<R>, dev: &Device, steps: std::ops::Range<u64>) -> Vec<u32> {
+fn train<R: recurve::optim::Rule>(
+    net: &Net,
+    opt: &mut Optimizer<R>,
+    dev: &Device,
+    steps: std::ops::Range<u64>,
+) -> Vec<u32> {
     let step = |s| {
         let (x, y) = batch(dev, s);
         let loss = net.loss(&x, &y);
@@ -53,7 +64,7 @@ fn train<R: recurve::optim::Rule>(net: &Net, opt: &mut Optimizer<R>, dev: &Devic
 }
 
 fn adam(p: &Params) -> Adam {
-    let mut opt = Adam::new(p, AdamConfig { lr: 0.01, amsgrad: true, ..Default::default() });
+    let mut opt = Adam::new(p, AdamConfig { lr: 0.01, amsgrad: true, ..Default::default() }).unwrap();
     opt.set_clip(Some(Clip::Norm { max_norm: 1.0, norm_type: 2.0 }));
     opt
 }
@@ -237,10 +248,10 @@ fn another_optimiser_or_model_is_refused() {
     let dev = Device::cpu();
     let p = Params::new(&dev, 1);
     Net::new(&p);
-    let mut sgd = Sgd::new(&p, SgdConfig::default());
+    let mut sgd = Sgd::new(&p, SgdConfig::default()).unwrap();
     let error = checkpoint::load_bytes(&bytes, &p, &mut sgd).unwrap_err().to_string();
     assert!(error.contains("state of adam, not of sgd"), "{error}");
-    let mut plain = Adam::new(&p, AdamConfig::default());
+    let mut plain = Adam::new(&p, AdamConfig::default()).unwrap();
     let error = checkpoint::load_bytes(&bytes, &p, &mut plain).unwrap_err().to_string();
     assert!(error.contains("optimizer/max_exp_avg_sq/fc.bias"), "{error}");
     let q = Params::new(&dev, 1);
