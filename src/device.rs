@@ -64,7 +64,7 @@ struct Inner {
     deferred: Mutex<Option<Error>>,
     one: OnceLock<Arc<trace::Leaf>>,
     /// Set by tests that compare with node-at-a-time execution.
-    unfused: AtomicBool,
+    stepwise: AtomicBool,
     counters: Mutex<Timings>,
 }
 
@@ -228,7 +228,7 @@ impl Device {
             plans: Mutex::default(),
             deferred: Mutex::default(),
             one: OnceLock::new(),
-            unfused: AtomicBool::new(false),
+            stepwise: AtomicBool::new(false),
             counters: Mutex::default(),
         };
         Device(Arc::new(inner))
@@ -570,7 +570,7 @@ impl Device {
             plans.cached.push(plan.clone());
             return Ok(plan);
         }
-        let program = match self.0.unfused.load(Ordering::Relaxed) {
+        let program = match self.runs_node_by_node() {
             false => Program::plan(listing, self.target())?,
             true => Program::unfused(listing, self.target())?,
         };
@@ -607,12 +607,19 @@ impl Device {
         }
     }
 
-    pub(crate) fn plan_without_fusion(&self) {
-        self.0.unfused.store(true, Ordering::Relaxed);
+    /// Runs every node as soon as it is appended, without fusion, from now on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn run_node_by_node(&self) {
+        self.0.stepwise.store(true, Ordering::Relaxed);
         self.0.plans.lock().unwrap().cached.clear();
     }
 
+    pub(crate) fn runs_node_by_node(&self) -> bool {
+        self.0.stepwise.load(Ordering::Relaxed)
+    }
+
     /// What the program that ran last was planned from.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn last_listing(&self) -> Option<Listing> {
         self.0.plans.lock().unwrap().cached.last().map(|plan| plan.listing.clone())
     }

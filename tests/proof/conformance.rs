@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SEED: u64 = 1;
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
 /// What came of all cases on one device.
 #[derive(Default)]
 struct Outcome {
@@ -19,7 +23,7 @@ struct Outcome {
     failures: Vec<String>,
 }
 
-fn run_all(open: &(dyn Fn() -> Device + Sync), cases: &[(&'static str, Case)]) -> Outcome {
+fn run_all(threads: usize, open: &(dyn Fn() -> Device + Sync), cases: &[(&'static str, Case)]) -> Outcome {
     let outcome = Mutex::new(Outcome::default());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -44,8 +48,7 @@ fn run_all(open: &(dyn Fn() -> Device + Sync), cases: &[(&'static str, Case)]) -
         }
     };
     std::thread::scope(|scope| {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        (0..cores).for_each(|_| drop(scope.spawn(work)));
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
     outcome.into_inner().unwrap()
 }
@@ -66,7 +69,9 @@ fn every_variant_agrees_with_its_reference_on_every_adapter() {
     assert!(!cases.is_empty());
     let mut failed = 0;
     for adapter in adapters::all() {
-        let outcome = run_all(&|| adapters::open(&adapter), &cases);
+        // wgpu panics where two threads want one OpenGL context and the driver takes more than a second.
+        let threads = if adapter.backend() == "Gl" { 1 } else { cores() };
+        let outcome = run_all(threads, &|| adapters::open(&adapter), &cases);
         report(&adapter.to_string(), cases.len(), &outcome);
         failed += outcome.failures.len();
     }
@@ -76,7 +81,7 @@ fn every_variant_agrees_with_its_reference_on_every_adapter() {
 #[test]
 fn the_cpu_engine_runs_every_case() {
     let cases = ops::cases();
-    let outcome = run_all(&Device::cpu, &cases);
+    let outcome = run_all(cores(), &Device::cpu, &cases);
     report("CPU reference", cases.len(), &outcome);
     assert_eq!(outcome.failures.len(), 0, "the CPU engine differs from the references it runs, see above");
 }

@@ -8,5 +8,6 @@ mod faults;
 mod goldens;
 mod gradients;
 mod programs;
+mod schedules;
 mod shaders;
 mod surprises;
