@@ -136,7 +136,7 @@ pub enum Clip {
 /// use recurve::{Adam, AdamConfig, Device, Init, Params};
 /// let p = Params::new(&Device::cpu(), 0);
 /// let w = p.root().param("w", [3], Init::Ones);
-/// let mut opt = Adam::new(&p, AdamConfig { lr: 0.1, ..Default::default() })?;
+/// let mut opt = Adam::new(&p, AdamConfig { lr: 0.1, ..Default::default() });
 /// let loss = w.tensor().mul(&w.tensor()).sum(&[0]);
 /// opt.step(&loss.backward())?;
 /// assert!((w.tensor().to_vec()?[0] - 0.9).abs() < 1e-6);
@@ -185,25 +185,25 @@ struct Due {
 }
 
 impl<R: Rule> Optimizer<R> {
-    /// An optimiser of all trainable parameters, those registered later included.
-    ///
-    /// # Errors
-    /// As [`Params::seal`]: there must be room for parameters, gradients and states.
-    pub fn new(params: &Params, rule: R) -> Result<Self> {
+    /// An optimiser of all trainable parameters, those registered later included. Memory for gradients and states is
+    /// taken at the first step, which returns what stands in its way.
+    pub fn new(params: &Params, rule: R) -> Self {
         Optimizer::with_groups(params, rule, Vec::new())
     }
 
     /// An optimiser with parameter groups. A parameter belongs to the first group that takes it; those that none takes
     /// have the rule's own options.
-    ///
-    /// # Errors
-    /// As [`new`](Optimizer::new).
-    pub fn with_groups(params: &Params, rule: R, groups: Vec<ParamGroup>) -> Result<Self> {
-        let (params, lr) = (params.clone(), rule.lr());
-        let (clip, arenas, grad_norm) = (None, Vec::new(), None);
-        let mut optimizer = Optimizer { params, rule, lr, groups, clip, arenas, grad_norm };
-        optimizer.cover()?;
-        Ok(optimizer)
+    pub fn with_groups(params: &Params, rule: R, groups: Vec<ParamGroup>) -> Self {
+        let lr = rule.lr();
+        Optimizer {
+            params: params.clone(),
+            rule,
+            lr,
+            groups,
+            clip: None,
+            arenas: Vec::new(),
+            grad_norm: None,
+        }
     }
 
     /// The configuration that it was made with.

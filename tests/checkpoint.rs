@@ -64,7 +64,7 @@ fn train<R: recurve::optim::Rule>(
 }
 
 fn adam(p: &Params) -> Adam {
-    let mut opt = Adam::new(p, AdamConfig { lr: 0.01, amsgrad: true, ..Default::default() }).unwrap();
+    let mut opt = Adam::new(p, AdamConfig { lr: 0.01, amsgrad: true, ..Default::default() });
     opt.set_clip(Some(Clip::Norm { max_norm: 1.0, norm_type: 2.0 }));
     opt
 }
@@ -248,10 +248,10 @@ fn another_optimiser_or_model_is_refused() {
     let dev = Device::cpu();
     let p = Params::new(&dev, 1);
     Net::new(&p);
-    let mut sgd = Sgd::new(&p, SgdConfig::default()).unwrap();
+    let mut sgd = Sgd::new(&p, SgdConfig::default());
     let error = checkpoint::load_bytes(&bytes, &p, &mut sgd).unwrap_err().to_string();
     assert!(error.contains("state of adam, not of sgd"), "{error}");
-    let mut plain = Adam::new(&p, AdamConfig::default()).unwrap();
+    let mut plain = Adam::new(&p, AdamConfig::default());
     let error = checkpoint::load_bytes(&bytes, &p, &mut plain).unwrap_err().to_string();
     assert!(error.contains("optimizer/max_exp_avg_sq/fc.bias"), "{error}");
     let q = Params::new(&dev, 1);

@@ -86,8 +86,7 @@ fn first(param: &Param) -> f32 {
 fn a_parameter_without_gradient_keeps_value_state_and_steps() {
     for dev in devices() {
         let (params, all) = four(&dev);
-        let mut opt =
-            Adam::new(&params, AdamConfig { lr: 0.1, betas: (0.5, 0.75), ..Default::default() }).unwrap();
+        let mut opt = Adam::new(&params, AdamConfig { lr: 0.1, betas: (0.5, 0.75), ..Default::default() });
         // The formula by hand, for each parameter on its own.
         let mut want = [(1.0f64, 0.0f64, 0.0f64, 0i32); 4];
         for step in 0..6 {
@@ -115,7 +114,7 @@ fn dampening_spares_each_parameters_own_first_gradient() {
     for dev in devices() {
         let (params, all) = four(&dev);
         let config = SgdConfig { lr: 0.5, momentum: 0.5, dampening: 0.75, ..Default::default() };
-        let mut opt = Sgd::new(&params, config).unwrap();
+        let mut opt = Sgd::new(&params, config);
         opt.step_with(|p| if p.name() == "d" { None } else { constant(p, 1.0) }).unwrap();
         opt.step_with(|p| constant(p, 1.0)).unwrap();
         // m = 1, then 0.5 + 0.25; for d only the first.
@@ -133,7 +132,7 @@ fn groups_have_their_own_learning_rate_and_decay() {
             ParamGroup::vectors().weight_decay(0.0),
         ];
         let config = AdamWConfig { lr: 0.5, weight_decay: 0.25, ..Default::default() };
-        let mut opt = AdamW::with_groups(&params, config, groups).unwrap();
+        let mut opt = AdamW::with_groups(&params, config, groups);
         opt.set_lr(0.25);
         // Adam's first step is the learning rate; before it the decay is taken off.
         opt.step_with(|p| constant(p, 3.0)).unwrap();
@@ -147,7 +146,7 @@ fn groups_have_their_own_learning_rate_and_decay() {
 fn clipping_leaves_held_gradients_as_they_were() {
     for dev in devices() {
         let (params, all) = four(&dev);
-        let mut opt = Sgd::new(&params, SgdConfig { lr: 1.0, ..Default::default() }).unwrap();
+        let mut opt = Sgd::new(&params, SgdConfig { lr: 1.0, ..Default::default() });
         opt.set_clip(Some(Clip::Norm { max_norm: 1.0, norm_type: 2.0 }));
         let loss = all.iter().map(|p| total(p.tensor().mul_scalar(2.0))).reduce(|a, b| a.add(&b)).unwrap();
         let gradients = loss.backward();
@@ -166,7 +165,7 @@ fn one_gradient_of_two_parameters() {
         let params = Params::new(&dev, 0);
         let a = params.root().param("a", [4], Init::Zeros);
         let b = params.root().param("b", [4], Init::Zeros);
-        let mut opt = Sgd::new(&params, SgdConfig { lr: 1.0, ..Default::default() }).unwrap();
+        let mut opt = Sgd::new(&params, SgdConfig { lr: 1.0, ..Default::default() });
         let x = dev.tensor([1.0, 2.0, 3.0, 4.0], [4]);
         for step in 1..3 {
             let gradients = a.tensor().add(&b.tensor()).backward_with(&x.mul_scalar(3.0));
@@ -182,7 +181,7 @@ fn one_gradient_of_two_parameters() {
 fn a_schedule_makes_no_plan_and_no_object() {
     for dev in devices() {
         let (params, all) = four(&dev);
-        let mut opt = Adam::new(&params, AdamConfig::default()).unwrap();
+        let mut opt = Adam::new(&params, AdamConfig::default());
         opt.set_clip(Some(Clip::Norm { max_norm: 1.0, norm_type: 2.0 }));
         let mut after_two = None;
         for step in 0..20 {
@@ -211,7 +210,7 @@ fn neighbours_of_one_group_are_one_dispatch() {
         scope.param("bias", [3], Init::Zeros);
     }
     let groups = vec![ParamGroup::vectors().weight_decay(0.0)];
-    let mut opt = AdamW::with_groups(&params, AdamWConfig::default(), groups).unwrap();
+    let mut opt = AdamW::with_groups(&params, AdamWConfig::default(), groups);
     opt.step_with(|p| constant(p, 1.0)).unwrap();
     let updates = |program: &str| program.lines().filter(|line| line.contains("adam(")).count();
     assert_eq!(updates(&dev.explain()), 2, "{}", dev.explain());
