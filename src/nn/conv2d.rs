@@ -49,7 +49,7 @@ impl Conv2d {
     ) -> Self {
         let (Size2d { height, width }, groups) = (kernel_size.into(), config.groups);
         assert!(
-            groups > 0 && in_channels % groups == 0 && out_channels % groups == 0,
+            groups > 0 && in_channels.is_multiple_of(groups) && out_channels.is_multiple_of(groups),
             "{groups} groups do not divide {in_channels} and {out_channels} channels"
         );
         let shape = [out_channels, in_channels / groups, height, width];

@@ -63,11 +63,15 @@ impl Op for Adam {
     }
 
     fn reference(&self, io: &mut RefIo<'_>) {
-        let [bound, step_size, eps, share1, beta2, share2, correction2, weight_decay, decay] = io.scalars[..] else {
+        let [bound, step_size, eps, share1, beta2, share2, correction2, weight_decay, decay] = io.scalars[..]
+        else {
             unreachable!("nine scalars")
         };
-        let factor = if self.clipping == Clipping::Factor { io.inputs[io.inputs.len() - 1].data[0] } else { 1.0 };
-        let [w, m, v, largest @ ..] = &mut io.updated[..] else { unreachable!("three updated operands or more") };
+        let factor =
+            if self.clipping == Clipping::Factor { io.inputs[io.inputs.len() - 1].data[0] } else { 1.0 };
+        let [w, m, v, largest @ ..] = &mut io.updated[..] else {
+            unreachable!("three updated operands or more")
+        };
         for i in 0..w.data.len() {
             let g = self.clipping.apply(io.inputs[1].data[i], bound, factor) + weight_decay * w.data[i];
             m.data[i] += share1 * (g - m.data[i]);
@@ -113,8 +117,17 @@ impl Op for Adam {
             .constant("CLIP", self.clipping as u32)
             .bind(&[Bind::Input(1), factor, Bind::Input(0), Bind::Input(2), Bind::Input(3), largest])
             .groups(n.div_ceil(256) as u64);
-        let names =
-            ["bound", "step_size", "eps", "share1", "beta2", "share2", "correction2", "weight_decay", "decay"];
+        let names = [
+            "bound",
+            "step_size",
+            "eps",
+            "share1",
+            "beta2",
+            "share2",
+            "correction2",
+            "weight_decay",
+            "decay",
+        ];
         for (index, name) in names.into_iter().enumerate() {
             dispatch = dispatch.scalar(name, index);
         }
@@ -144,7 +157,8 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for second_moment in [SecondMoment::Present, SecondMoment::Largest] {
         for clipping in [Clipping::None, Clipping::Factor, Clipping::Value] {
-            let sizes: &[usize] = if clipping == Clipping::None { &[0, 1, 5, 64, 1031, 70_001] } else { &[7, 130] };
+            let sizes: &[usize] =
+                if clipping == Clipping::None { &[0, 1, 5, 64, 1031, 70_001] } else { &[7, 130] };
             for &n in sizes {
                 let op = Adam { second_moment, clipping };
                 let flat = [n];

@@ -74,7 +74,8 @@ impl Op for RmsProp {
         let [bound, lr, weight_decay, alpha, share, eps, momentum] = io.scalars[..] else {
             unreachable!("seven scalars")
         };
-        let factor = if self.clipping == Clipping::Factor { io.inputs[io.inputs.len() - 1].data[0] } else { 1.0 };
+        let factor =
+            if self.clipping == Clipping::Factor { io.inputs[io.inputs.len() - 1].data[0] } else { 1.0 };
         let [w, s, rest @ ..] = &mut io.updated[..] else { unreachable!("two updated operands or more") };
         let (mean, sum) = rest.split_at_mut((self.about == About::Mean) as usize);
         for i in 0..w.data.len() {
@@ -167,7 +168,8 @@ pub fn cases() -> Vec<Case> {
     for about in [About::Zero, About::Mean] {
         for earlier in [Earlier::Forgotten, Earlier::Summed] {
             for clipping in [Clipping::None, Clipping::Factor, Clipping::Value] {
-                let sizes: &[usize] = if clipping == Clipping::None { &[0, 1, 5, 64, 1031, 70_001] } else { &[7, 130] };
+                let sizes: &[usize] =
+                    if clipping == Clipping::None { &[0, 1, 5, 64, 1031, 70_001] } else { &[7, 130] };
                 for &n in sizes {
                     let op = RmsProp { about, earlier, clipping };
                     let flat = [n];

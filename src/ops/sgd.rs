@@ -56,7 +56,8 @@ impl Op for Sgd {
 
     fn reference(&self, io: &mut RefIo<'_>) {
         let [bound, lr, weight_decay, momentum, share] = io.scalars[..] else { unreachable!("five scalars") };
-        let factor = if self.clipping == Clipping::Factor { io.inputs[io.inputs.len() - 1].data[0] } else { 1.0 };
+        let factor =
+            if self.clipping == Clipping::Factor { io.inputs[io.inputs.len() - 1].data[0] } else { 1.0 };
         let (w, m) = io.updated.split_at_mut(1);
         for (i, (w, &g)) in w[0].data.iter_mut().zip(io.inputs[1].data).enumerate() {
             let mut g = self.clipping.apply(g, bound, factor) + weight_decay * *w;
@@ -75,7 +76,8 @@ impl Op for Sgd {
 
     fn kernels(&self, io: Io<'_>, _: &Target) -> Vec<Candidate> {
         let n = io.inputs[0].elements();
-        let zero = vec4::Params { n: n as u32, bound: 0.0, lr: 0.0, weight_decay: 0.0, momentum: 0.0, share: 0.0 };
+        let zero =
+            vec4::Params { n: n as u32, bound: 0.0, lr: 0.0, weight_decay: 0.0, momentum: 0.0, share: 0.0 };
         let mut candidate = Candidate::new("vec4");
         let mut momentum = Bind::Input(2);
         if self.momentum == Momentum::None {
@@ -118,13 +120,15 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for momentum in [Momentum::None, Momentum::Classic, Momentum::Nesterov] {
         for clipping in [Clipping::None, Clipping::Factor, Clipping::Value] {
-            let sizes: &[usize] = if clipping == Clipping::None { &[0, 1, 5, 64, 1031, 70_001] } else { &[7, 130] };
+            let sizes: &[usize] =
+                if clipping == Clipping::None { &[0, 1, 5, 64, 1031, 70_001] } else { &[7, 130] };
             for &n in sizes {
                 let mut shapes: Vec<&[usize]> = Vec::new();
                 let flat = [n];
                 shapes.resize(2 + (momentum != Momentum::None) as usize, &flat);
                 shapes.extend((clipping == Clipping::Factor).then_some(&[][..]));
-                let case = Case::new(Sgd { momentum, clipping }, &shapes).fill(Fill::Normal { mean: 0.0, std: 1.0 });
+                let case =
+                    Case::new(Sgd { momentum, clipping }, &shapes).fill(Fill::Normal { mean: 0.0, std: 1.0 });
                 cases.push(case.scalars(&[0.7, 0.1, 0.01, 0.9, 0.5].map(Scalar::F)));
             }
         }
