@@ -7,7 +7,7 @@ use crate::kernel::Target;
 use crate::op::Scalar;
 use crate::program::{Listing, Program};
 use crate::shape::{Shape, Spec};
-use crate::tensor::Tensor;
+use crate::tensor::{Flow, Tensor};
 use crate::trace::{self, Trace};
 use crate::variable::Variable;
 use std::cell::RefCell;
@@ -370,7 +370,8 @@ impl Device {
                 }
             }
         }
-        let largest = kept.iter().copied().filter(|&v| v != IGNORE_INDEX).max();
+        let classes = kept.iter().enumerate().filter(|(_, v)| **v != IGNORE_INDEX);
+        let largest = classes.max_by_key(|(_, v)| **v).map(|(index, &v)| (v, index));
         let storage = match &self.0.engine {
             Engine::Cpu(_) => Ok(Storage::Host(Arc::new(kept.iter().map(|&v| v as f64).collect()))),
             Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(&kept)),
@@ -395,7 +396,7 @@ impl Device {
             }
         };
         let leaf = self.0.one.get_or_init(made).clone();
-        Tensor::from_source(self, trace::Source::Leaf(leaf), Spec::f32(()), false)
+        Tensor::from_source(self, trace::Source::Leaf(leaf), Spec::f32(()), Flow::None)
     }
 
     /// Runs what is pending on this thread, without waiting for the device.

@@ -118,7 +118,10 @@ fn labels_out_of_range_are_errors() {
         assert!((ignored.item().unwrap() - 3f32.ln()).abs() < 1e-6);
         let large = logits.cross_entropy(&device.labels([0, 3]));
         let got = large.item();
-        assert!(matches!(got, Err(Error::Label { label: 3, .. })), "{got:?} on {}", device.name());
+        let named = matches!(got, Err(Error::Label { label: 3, index: 1, classes: 3 }));
+        assert!(named, "{got:?} on {}", device.name());
+        let gradients = large.backward();
+        assert!(matches!(gradients.check(), Err(Error::Label { .. })));
     }
 }
 
