@@ -226,9 +226,9 @@ fn softmax(dev: &Device, report: &mut Report) -> Result<()> {
 
 /// Median time of one training step of the MNIST network at batch 64: upload, forward, backward, Adam, finished.
 fn mnist_step(dev: &Device, rounds: usize) -> Result<Duration> {
-    let mut params = Params::new(dev, 0);
-    let net = Net::new(&mut params);
-    let mut opt = Adam::new(&params, AdamConfig { lr: 1e-3, ..Default::default() })?;
+    let params = Params::new(dev, 0);
+    let net = Net::new(&params);
+    let mut opt = Adam::new(&params, AdamConfig { lr: 1e-3, ..Default::default() });
     let pixels = random(64 * 28 * 28, 1);
     let labels: Vec<i64> = (0..64).map(|i| i % 10).collect();
     let mut step = || -> Result<()> {

@@ -49,12 +49,12 @@ fn main() -> std::process::ExitCode {
 
 /// Losses of five steps on fixed data: 3 classes of 8×8 pictures.
 fn losses(device: &Device) -> Result<Vec<f32>> {
-    let mut params = Params::new(device, 7);
-    let mut root = params.root();
-    let conv = Conv2d::new(&mut root.at("conv"), 1, 8, 3, Default::default());
-    let bn = BatchNorm2d::new(&mut root.at("bn"), 8, Default::default());
-    let fc = Linear::new(&mut root.at("fc"), 8 * 4 * 4, 3);
-    let mut opt = Sgd::new(&params, SgdConfig { lr: 0.1, momentum: 0.9, ..Default::default() })?;
+    let params = Params::new(device, 7);
+    let root = params.root();
+    let conv = Conv2d::new(&root.at("conv"), 1, 8, 3, Default::default());
+    let bn = BatchNorm2d::new(&root.at("bn"), 8, Default::default());
+    let fc = Linear::new(&root.at("fc"), 8 * 4 * 4, 3);
+    let mut opt = Sgd::new(&params, SgdConfig { lr: 0.1, momentum: 0.9, ..Default::default() });
     let pixels: Vec<f32> = (0..16 * 64).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) * (1 + i / 64 % 3) as f32).collect();
     let x = device.tensor(&pixels, [16, 1, 8, 8]);
     let y = device.labels((0..16).map(|i| i % 3).collect::<Vec<i64>>());

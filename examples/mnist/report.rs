@@ -51,8 +51,8 @@ pub fn finish(training: &Training<'_>, options: &Options) -> Result<(), Box<dyn 
 
 /// Reads the digit in a PNG with the weights of the checkpoint.
 pub fn predict(dev: &Device, options: &Options, picture: &Path) -> Result<(), Box<dyn Error>> {
-    let mut params = Params::new(dev, options.seed);
-    let net = Net::new(&mut params);
+    let params = Params::new(dev, options.seed);
+    let net = Net::new(&params);
     params.load(options.checkpoint())?;
     let pixels = digit::read(picture)?;
     let p = no_grad(|| net.forward(&input(dev, &pixels), Mode::Eval).softmax(1)).to_vec()?;

@@ -62,9 +62,9 @@ pub struct Training<'d> {
 impl<'d> Training<'d> {
     /// Sets everything up, or takes it up where the checkpoint stands.
     pub fn new(dev: &Device, options: &Options, mnist: &'d Mnist, train: &'d Dataset) -> Result<Self> {
-        let mut params = Params::new(dev, options.seed);
-        let net = Net::new(&mut params);
-        let opt = Adam::new(&params, AdamConfig { lr: options.lr, ..Default::default() })?;
+        let params = Params::new(dev, options.seed);
+        let net = Net::new(&params);
+        let opt = Adam::new(&params, AdamConfig { lr: options.lr, ..Default::default() });
         let loader = Loader::new(
             train,
             LoaderConfig {

@@ -15,16 +15,16 @@ pub struct Net {
 
 impl Net {
     /// Registers the parameters under PyTorch-like names (`conv1.weight`).
-    pub fn new(params: &mut Params) -> Self {
-        let mut root = params.root();
+    pub fn new(params: &Params) -> Self {
+        let root = params.root();
         let padded = || recurve::ops::conv2d::Conv2dConfig { padding: 1.into(), ..Default::default() };
         Net {
-            conv1: Conv2d::new(&mut root.at("conv1"), 1, 32, 3, padded()),
-            bn1: BatchNorm2d::new(&mut root.at("bn1"), 32, Default::default()),
-            conv2: Conv2d::new(&mut root.at("conv2"), 32, 64, 3, padded()),
-            bn2: BatchNorm2d::new(&mut root.at("bn2"), 64, Default::default()),
-            fc1: Linear::new(&mut root.at("fc1"), 64 * 7 * 7, 128),
-            fc2: Linear::new(&mut root.at("fc2"), 128, 10),
+            conv1: Conv2d::new(&root.at("conv1"), 1, 32, 3, padded()),
+            bn1: BatchNorm2d::new(&root.at("bn1"), 32, Default::default()),
+            conv2: Conv2d::new(&root.at("conv2"), 32, 64, 3, padded()),
+            bn2: BatchNorm2d::new(&root.at("bn2"), 64, Default::default()),
+            fc1: Linear::new(&root.at("fc1"), 64 * 7 * 7, 128),
+            fc2: Linear::new(&root.at("fc2"), 128, 10),
         }
     }
 

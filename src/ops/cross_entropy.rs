@@ -13,7 +13,7 @@
 //! | weight, with [`Weights::Classes`] | `[C]` |
 //! | loss | `[]`, or with [`Reduction::None`] `[N, ..]` |
 //!
-//! The scalar is ε. (PyTorch's `cross_entropy`.)
+//! The scalar is ε. Weights are constants: no gradient flows to them. (PyTorch's `cross_entropy`.)
 
 use crate::kernel::{Bind, Candidate, Dispatch};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
