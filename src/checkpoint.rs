@@ -154,7 +154,11 @@ pub fn save<R: Rule>(
 ///
 /// # Errors
 /// Whatever stopped the computation: see [`Error`](crate::Error).
-pub async fn to_bytes<R: Rule>(params: &Params, optimizer: &Optimizer<R>, progress: &Progress) -> Result<Vec<u8>> {
+pub async fn to_bytes<R: Rule>(
+    params: &Params,
+    optimizer: &Optimizer<R>,
+    progress: &Progress,
+) -> Result<Vec<u8>> {
     let mut tensors = Tensors::default();
     params.collect(&mut tensors).await?;
     optimizer.collect(&mut tensors).await?;
@@ -168,7 +172,11 @@ pub async fn to_bytes<R: Rule>(params: &Params, optimizer: &Optimizer<R>, progre
 /// # Errors
 /// [`CheckpointError`] when the file is damaged or does not fit, and the device's failure.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn load<R: Rule>(path: impl AsRef<Path>, params: &Params, optimizer: &mut Optimizer<R>) -> Result<Progress> {
+pub fn load<R: Rule>(
+    path: impl AsRef<Path>,
+    params: &Params,
+    optimizer: &mut Optimizer<R>,
+) -> Result<Progress> {
     load_from(&mut TensorFile::open(path.as_ref())?, params, optimizer)
 }
 

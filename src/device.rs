@@ -515,7 +515,8 @@ impl Device {
             Engine::Cpu(_) => Memory::Host(Mutex::new(vec![0.0; bytes as usize / 4])),
             Engine::Gpu(gpu) => Memory::Gpu(gpu.new_region(bytes, label)?),
         };
-        let chunk = Chunk { id: trace::next_id(), label: label.into(), bytes, memory, variables: Mutex::default() };
+        let chunk =
+            Chunk { id: trace::next_id(), label: label.into(), bytes, memory, variables: Mutex::default() };
         Ok(Arc::new(chunk))
     }
 
@@ -552,7 +553,9 @@ impl Device {
             (Engine::Cpu(precision), Ready::Cpu(slots)) => {
                 cpu::run(&plan.program, slots, *precision, leaves, scalars)
             }
-            (Engine::Gpu(gpu), Ready::Gpu(recording)) => gpu.run(&plan.program, recording, leaves, scalars)?,
+            (Engine::Gpu(gpu), Ready::Gpu(recording)) => {
+                gpu.run(&plan.program, recording, leaves, scalars)?
+            }
             _ => unreachable!("a plan belongs to its device"),
         };
         let mut timings = self.0.counters.lock().unwrap();
@@ -654,4 +657,3 @@ impl fmt::Debug for Device {
         write!(f, "Device({})", self.name())
     }
 }
-

@@ -194,7 +194,15 @@ impl<R: Rule> Optimizer<R> {
     /// have the rule's own options.
     pub fn with_groups(params: &Params, rule: R, groups: Vec<ParamGroup>) -> Self {
         let lr = rule.lr();
-        Optimizer { params: params.clone(), rule, lr, groups, clip: None, arenas: Vec::new(), grad_norm: None }
+        Optimizer {
+            params: params.clone(),
+            rule,
+            lr,
+            groups,
+            clip: None,
+            arenas: Vec::new(),
+            grad_norm: None,
+        }
     }
 
     /// The configuration that it was made with.
@@ -301,8 +309,14 @@ impl<R: Rule> Optimizer<R> {
         for (weights, params) in self.params.trainable_arenas()?.into_iter().skip(self.arenas.len()) {
             let bytes = weights.chunk.bytes();
             let gradients = Arena::new(device, bytes, "gradients")?;
-            let states = self.rule.states().iter().map(|name| Arena::new(device, bytes, name)).collect::<Result<_>>()?;
-            let starts: Vec<u64> = params.iter().map(|p| Ok(p.variable()?.offset())).collect::<Result<_>>()?;
+            let states = self
+                .rule
+                .states()
+                .iter()
+                .map(|name| Arena::new(device, bytes, name))
+                .collect::<Result<_>>()?;
+            let starts: Vec<u64> =
+                params.iter().map(|p| Ok(p.variable()?.offset())).collect::<Result<_>>()?;
             let ends = starts.iter().skip(1).copied().chain([bytes]);
             let member = |((param, &start), end): ((Param, &u64), u64)| {
                 let group = self.groups.iter().position(|g| (g.filter)(&param)).unwrap_or(self.groups.len());
@@ -413,7 +427,8 @@ impl Flat {
     /// Appends the placing of all gradients, and says which members have one.
     #[track_caller]
     fn place(&self, gradient: &impl Fn(&Param) -> Option<Tensor>) -> Vec<usize> {
-        let (mut placed, mut offsets, mut operands) = (Vec::new(), Vec::new(), vec![self.gradients.flat.tensor()]);
+        let (mut placed, mut offsets, mut operands) =
+            (Vec::new(), Vec::new(), vec![self.gradients.flat.tensor()]);
         for (index, m) in self.members.iter().enumerate() {
             let Some(gradient) = gradient(&m.param) else { continue };
             let (name, shape) = (m.param.name(), m.param.shape());
@@ -429,7 +444,12 @@ impl Flat {
     }
 
     /// The longest runs of members that are `placed` and have the same key.
-    fn runs<K: PartialEq>(&mut self, params: &Params, placed: &[usize], key: impl Fn(&Member) -> K) -> Vec<Due> {
+    fn runs<K: PartialEq>(
+        &mut self,
+        params: &Params,
+        placed: &[usize],
+        key: impl Fn(&Member) -> K,
+    ) -> Vec<Due> {
         let members = &self.members;
         let joined = |a: &usize, b: &usize| a + 1 == *b && key(&members[*a]) == key(&members[*b]);
         let mut due = Vec::new();

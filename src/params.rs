@@ -321,7 +321,8 @@ impl Params {
                 }
             }
         }
-        let foreign = file.names().filter(|n| !n.starts_with(crate::checkpoint::OPTIMIZER) && !known.contains(*n));
+        let foreign =
+            file.names().filter(|n| !n.starts_with(crate::checkpoint::OPTIMIZER) && !known.contains(*n));
         staged.loaded.unexpected = foreign.map(str::to_string).collect();
         let Loaded { missing, unexpected } = &staged.loaded;
         let strict = how == Match::Strict && !(missing.is_empty() && unexpected.is_empty());
@@ -452,13 +453,8 @@ impl Scope {
         init.check(shape);
         let mut registry = self.shared.registry.lock().unwrap();
         let new = registry.names.insert(name.clone());
-        let registered = Registered {
-            name,
-            shape,
-            trainable,
-            init: Mutex::new(Some(init)),
-            variable: OnceLock::new(),
-        };
+        let registered =
+            Registered { name, shape, trainable, init: Mutex::new(Some(init)), variable: OnceLock::new() };
         let registered = Arc::new(registered);
         if new {
             registry.params.push(registered.clone());

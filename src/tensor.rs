@@ -53,7 +53,12 @@ impl Tensor {
         Tensor(Arc::new(Handle { device: device.clone(), source, spec, flow }))
     }
 
-    pub(crate) fn from_leaf(device: &Device, spec: Spec, storage: Result<Storage>, largest: Option<(u32, usize)>) -> Self {
+    pub(crate) fn from_leaf(
+        device: &Device,
+        spec: Spec,
+        storage: Result<Storage>,
+        largest: Option<(u32, usize)>,
+    ) -> Self {
         let leaf = Arc::new(Leaf { id: trace::next_id(), spec, storage, largest });
         Tensor::from_source(device, Source::Leaf(leaf), spec, Flow::None)
     }
@@ -149,7 +154,8 @@ impl Tensor {
         let caller = Location::caller();
         let device = inputs.first().expect("an op has at least one operand").device();
         let specs: Vec<Spec> = inputs.iter().map(|t| t.spec()).collect();
-        let refuse = |expected: String| ShapeError { op: op.name(), operands: specs.clone(), expected, caller };
+        let refuse =
+            |expected: String| ShapeError { op: op.name(), operands: specs.clone(), expected, caller };
         if inputs.iter().any(|t| t.device() != device) {
             return Err(refuse("operands on one device".into()));
         }

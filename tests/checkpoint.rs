@@ -22,7 +22,13 @@ impl Net {
     fn new(p: &Params) -> Net {
         let root = p.root();
         Net {
-            conv: Conv2d::new(&root.at("conv"), 1, 3, 3, Conv2dConfig { padding: 1.into(), ..Default::default() }),
+            conv: Conv2d::new(
+                &root.at("conv"),
+                1,
+                3,
+                3,
+                Conv2dConfig { padding: 1.into(), ..Default::default() },
+            ),
             bn: BatchNorm2d::new(&root.at("bn"), 3, Default::default()),
             dropout: Dropout::new(&root, 0.25),
             fc: Linear::new(&root.at("fc"), 3 * 16, 4),
@@ -42,7 +48,12 @@ fn batch(dev: &Device, step: u64) -> (Tensor, Tensor) {
     (dev.tensor(x, [5, 1, 4, 4]), dev.labels(y))
 }
 
-fn train<R: recurve::optim::Rule>(net: &Net, opt: &mut Optimizer<R>, dev: &Device, steps: std::ops::Range<u64>) -> Vec<u32> {
+fn train<R: recurve::optim::Rule>(
+    net: &Net,
+    opt: &mut Optimizer<R>,
+    dev: &Device,
+    steps: std::ops::Range<u64>,
+) -> Vec<u32> {
     let step = |s| {
         let (x, y) = batch(dev, s);
         let loss = net.loss(&x, &y);

@@ -3,7 +3,8 @@
 mod support;
 
 use recurve::nn::{
-    AvgPool2d, BatchNorm2d, BatchNorm2dConfig, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Mode, RunningStats,
+    AvgPool2d, BatchNorm2d, BatchNorm2dConfig, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Mode,
+    RunningStats,
 };
 use recurve::ops::conv2d::Conv2dConfig;
 use recurve::{Device, Params, Tensor, no_grad};
@@ -45,7 +46,8 @@ fn names_and_shapes_are_pytorchs() {
 fn a_stack_of_layers() {
     for dev in support::devices() {
         let p = Params::new(&dev, 3);
-        let conv = Conv2d::new(&p.at("conv"), 2, 4, 3, Conv2dConfig { padding: 1.into(), ..Default::default() });
+        let conv =
+            Conv2d::new(&p.at("conv"), 2, 4, 3, Conv2dConfig { padding: 1.into(), ..Default::default() });
         let fc = Linear::new(&p.at("fc"), 4 * 2 * 2, 3);
         let x = ramp(&dev, &[2, 2, 8, 8]);
         let h = MaxPool2d::new(2, Default::default()).forward(&conv.forward(&x).relu());
@@ -97,8 +99,14 @@ fn running_statistics_move_in_training_only() {
                 let (mean, var, batches) = running(&bn);
                 assert_eq!(batches, step as u64);
                 for (c, want) in want.iter().enumerate() {
-                    assert!((f64::from(mean[c]) - want.0).abs() < 1e-5 * (1.0 + want.0.abs()), "{dev:?} {mean:?}");
-                    assert!((f64::from(var[c]) - want.1).abs() < 1e-5 * (1.0 + want.1.abs()), "{dev:?} {var:?}");
+                    assert!(
+                        (f64::from(mean[c]) - want.0).abs() < 1e-5 * (1.0 + want.0.abs()),
+                        "{dev:?} {mean:?}"
+                    );
+                    assert!(
+                        (f64::from(var[c]) - want.1).abs() < 1e-5 * (1.0 + want.1.abs()),
+                        "{dev:?} {var:?}"
+                    );
                 }
             }
             let x = ramp(&dev, &[1, 3, 1, 2]);

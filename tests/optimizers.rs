@@ -3,7 +3,8 @@
 mod support;
 
 use recurve::{
-    Adam, AdamConfig, AdamW, AdamWConfig, Clip, Device, Init, Param, ParamGroup, Params, Sgd, SgdConfig, Tensor,
+    Adam, AdamConfig, AdamW, AdamWConfig, Clip, Device, Init, Param, ParamGroup, Params, Sgd, SgdConfig,
+    Tensor,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -185,7 +186,8 @@ fn a_schedule_makes_no_plan_and_no_object() {
         let mut after_two = None;
         for step in 0..20 {
             opt.set_lr(0.1 / (1.0 + f64::from(step)));
-            let loss = all.iter().map(|p| total(p.tensor().mul(&p.tensor()))).reduce(|a, b| a.add(&b)).unwrap();
+            let loss =
+                all.iter().map(|p| total(p.tensor().mul(&p.tensor()))).reduce(|a, b| a.add(&b)).unwrap();
             opt.step(&loss.backward()).unwrap();
             let counters = dev.counters();
             let (plans, objects) = *after_two.get_or_insert((counters.plans, u64::MAX));

@@ -35,9 +35,18 @@ fn initial_values_have_the_stated_distribution() {
         let n = values.len() as f64;
         let (mean, found) = moments(&values);
         assert!(mean.abs() < 5.0 * std / n.sqrt(), "{init:?}: mean {mean}");
-        assert!((found / std - 1.0).abs() < 5.0 / n.sqrt(), "{init:?}: standard deviation {found}, not {std}");
-        assert!(values.iter().all(|v| f64::from(v.abs()) <= bound * (1.0 + 1e-6)), "{init:?} stays within {bound}");
-        assert!(values.iter().any(|v| f64::from(v.abs()) > 0.95 * bound.min(2.0 * std)), "{init:?} fills its range");
+        assert!(
+            (found / std - 1.0).abs() < 5.0 / n.sqrt(),
+            "{init:?}: standard deviation {found}, not {std}"
+        );
+        assert!(
+            values.iter().all(|v| f64::from(v.abs()) <= bound * (1.0 + 1e-6)),
+            "{init:?} stays within {bound}"
+        );
+        assert!(
+            values.iter().any(|v| f64::from(v.abs()) > 0.95 * bound.min(2.0 * std)),
+            "{init:?} fills its range"
+        );
     }
 }
 
@@ -145,7 +154,12 @@ fn a_file_that_does_not_fit_is_refused_with_every_reason_and_changes_nothing() {
     let error = b.load_bytes(&bytes, Match::Strict).unwrap_err();
     let Error::Checkpoint(error) = &error else { panic!("{error}") };
     let text = error.to_string();
-    for part in ["missing [\"other\"]", "layer1.0.conv1.weight", "bn.running_mean", "bn.weight is [4] in the file, [5]"] {
+    for part in [
+        "missing [\"other\"]",
+        "layer1.0.conv1.weight",
+        "bn.running_mean",
+        "bn.weight is [4] in the file, [5]",
+    ] {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(b.get("scalar").unwrap().tensor().item().unwrap(), 0.25);

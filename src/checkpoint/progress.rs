@@ -31,7 +31,9 @@ pub(super) struct Saved {
 impl Progress {
     /// Everything but the hash, with keys in alphabetical order.
     fn fields(&self, optimizer: &str, stream: Stream) -> Map<String, Value> {
-        let loader = self.loader.map(|l| json!({ "seed": l.seed, "samples": l.samples, "epoch": l.epoch, "next": l.next }));
+        let loader = self
+            .loader
+            .map(|l| json!({ "seed": l.seed, "samples": l.samples, "epoch": l.epoch, "next": l.next }));
         let fields = [
             ("dropout", json!({ "seed": stream.seed, "drawn": stream.drawn })),
             ("format", json!(FORMAT)),

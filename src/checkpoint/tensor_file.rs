@@ -128,7 +128,12 @@ impl<R: Read + Seek> TensorFile<R> {
         }
         let entry = |info: &TensorInfo| {
             let (from, to) = info.data_offsets;
-            Entry { dtype: info.dtype, shape: info.shape.clone(), start: start + from as u64, bytes: to - from }
+            Entry {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                start: start + from as u64,
+                bytes: to - from,
+            }
         };
         let entries = header.tensors().into_iter().map(|(name, info)| (name, entry(info))).collect();
         let state = header.metadata().as_ref().and_then(|m| m.get(STATE)).cloned();
@@ -190,7 +195,8 @@ impl<R: Read + Seek> TensorFile<R> {
     fn read(&mut self, name: &str) -> Result<Vec<u8>, CheckpointError> {
         let entry = &self.entries[name];
         let mut bytes = vec![0; entry.bytes];
-        let read = self.reader.seek(SeekFrom::Start(entry.start)).and_then(|_| self.reader.read_exact(&mut bytes));
+        let read =
+            self.reader.seek(SeekFrom::Start(entry.start)).and_then(|_| self.reader.read_exact(&mut bytes));
         read.map_err(|error| CheckpointError::Io { path: self.path.clone(), error: Arc::new(error) })?;
         Ok(bytes)
     }

@@ -115,7 +115,10 @@ impl Nonlinearity {
 /// When the shape has fewer than two axes: fans of a vector are not defined.
 #[track_caller]
 pub fn fans(shape: Shape) -> (usize, usize) {
-    assert!(shape.rank() >= 2, "fan_in and fan_out are of weights with at least two axes, not of shape {shape}");
+    assert!(
+        shape.rank() >= 2,
+        "fan_in and fan_out are of weights with at least two axes, not of shape {shape}"
+    );
     let field = shape.span(2, shape.rank());
     (shape[1] * field, shape[0] * field)
 }

@@ -24,7 +24,8 @@ fn every_gradient_agrees_with_finite_differences() {
 #[test]
 fn every_differentiable_op_has_a_gradient_case() {
     let cases = ops::cases();
-    let checked: BTreeSet<&str> = cases.iter().filter(|(_, c)| c.gradient).map(|(_, c)| c.op.name()).collect();
+    let checked: BTreeSet<&str> =
+        cases.iter().filter(|(_, c)| c.gradient).map(|(_, c)| c.op.name()).collect();
     let missing: BTreeSet<&str> = (cases.iter())
         .filter(|(_, c)| !checked.contains(c.op.name()) && is_differentiable(c))
         .map(|(_, c)| c.op.name())

@@ -2,8 +2,8 @@
 
 use recurve::optim::clip_grad_norm;
 use recurve::{
-    Adam, AdamConfig, AdamW, AdamWConfig, Clip, Device, Init, Optimizer, Param, Params, RmsProp, RmsPropConfig, Sgd,
-    SgdConfig, Tensor,
+    Adam, AdamConfig, AdamW, AdamWConfig, Clip, Device, Init, Optimizer, Param, Params, RmsProp,
+    RmsPropConfig, Sgd, SgdConfig, Tensor,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
