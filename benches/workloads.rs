@@ -88,12 +88,15 @@ impl Report {
     }
 
     fn json(&self) -> String {
-        let figures = |f: &[(&str, f64)]| f.iter().map(|(k, v)| format!("\"{k}\": {v}")).collect::<Vec<_>>().join(", ");
+        let figures =
+            |f: &[(&str, f64)]| f.iter().map(|(k, v)| format!("\"{k}\": {v}")).collect::<Vec<_>>().join(", ");
         let lines = self.lines.iter().map(|(n, f)| format!("  {{\"name\": \"{n}\", {}}}", figures(f)));
-        let all: Vec<String> =
-            std::iter::once(format!("  {{\"name\": \"yardstick sgemm_1024\", \"gflops\": {}}}", self.yardstick))
-                .chain(lines)
-                .collect();
+        let all: Vec<String> = std::iter::once(format!(
+            "  {{\"name\": \"yardstick sgemm_1024\", \"gflops\": {}}}",
+            self.yardstick
+        ))
+        .chain(lines)
+        .collect();
         format!("[\n{}\n]\n", all.join(",\n"))
     }
 }
@@ -116,13 +119,31 @@ fn sgemm() -> f64 {
 }
 
 /// C = A·B for square row-major matrices.
-#[allow(unsafe_code, reason = "the crate's interface takes pointers; the slices are as long as the sizes say")]
+#[allow(
+    unsafe_code,
+    reason = "the crate's interface takes pointers; the slices are as long as the sizes say"
+)]
 fn gemm(a: &[f32], b: &[f32], c: &mut [f32]) {
     let n = a.len().isqrt();
     assert!(a.len() == n * n && b.len() == n * n && c.len() == n * n);
     let (row, col) = (n as isize, 1);
     unsafe {
-        matrixmultiply::sgemm(n, n, n, 1.0, a.as_ptr(), row, col, b.as_ptr(), row, col, 0.0, c.as_mut_ptr(), row, col);
+        matrixmultiply::sgemm(
+            n,
+            n,
+            n,
+            1.0,
+            a.as_ptr(),
+            row,
+            col,
+            b.as_ptr(),
+            row,
+            col,
+            0.0,
+            c.as_mut_ptr(),
+            row,
+            col,
+        );
     }
 }
 
@@ -182,7 +203,14 @@ fn matmul(dev: &Device, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn convolution(dev: &Device, report: &mut Report, name: &str, x: [usize; 4], k: usize, r: usize) -> Result<()> {
+fn convolution(
+    dev: &Device,
+    report: &mut Report,
+    name: &str,
+    x: [usize; 4],
+    k: usize,
+    r: usize,
+) -> Result<()> {
     let [n, c, h, w] = x;
     let inputs = [uploaded(dev, &x, 1), uploaded(dev, &[k, c, r, r], 2)];
     let dy = dev.tensor(random(n * k * h * w, 3), [n, k, h, w]);
@@ -202,7 +230,12 @@ fn batch_norm(dev: &Device, report: &mut Report) -> Result<()> {
     let apply = |i: &[Tensor]| i[0].batch_norm_train(Some((&i[1], &i[2])), 1e-5).0;
     // Read x twice and write y; read dy and x twice and write dx.
     let bytes = 8.0 * 4.0 * (16 * 64 * 56 * 56) as f64;
-    report.time("W6 batch_norm train", time_of(dev, || forward_backward(&inputs, &dy, apply))?, None, Some(bytes));
+    report.time(
+        "W6 batch_norm train",
+        time_of(dev, || forward_backward(&inputs, &dy, apply))?,
+        None,
+        Some(bytes),
+    );
     Ok(())
 }
 

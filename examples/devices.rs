@@ -11,7 +11,11 @@ use recurve::{Device, Params, Result, Tensor, adapters};
 fn main() -> std::process::ExitCode {
     let all = pollster::block_on(adapters());
     if std::env::args().any(|a| a == "--any") {
-        return if all.is_empty() { std::process::ExitCode::FAILURE } else { std::process::ExitCode::SUCCESS };
+        return if all.is_empty() {
+            std::process::ExitCode::FAILURE
+        } else {
+            std::process::ExitCode::SUCCESS
+        };
     }
     let expected = losses(&Device::cpu()).expect("the CPU reference always works");
     println!("CPU reference: always there; losses of the self-test {expected:.6?}");
@@ -21,8 +25,15 @@ fn main() -> std::process::ExitCode {
     }
     for (i, adapter) in all.iter().enumerate() {
         let target = adapter.target();
-        println!("\n{i}: {}\n   {:?}, {} backend, driver {}", adapter.name(), target.class, adapter.backend(), adapter.driver());
-        let subgroup = target.subgroup.map_or("no".to_string(), |(low, high)| format!("{low} to {high} lanes"));
+        println!(
+            "\n{i}: {}\n   {:?}, {} backend, driver {}",
+            adapter.name(),
+            target.class,
+            adapter.backend(),
+            adapter.driver()
+        );
+        let subgroup =
+            target.subgroup.map_or("no".to_string(), |(low, high)| format!("{low} to {high} lanes"));
         println!("   subgroups: {subgroup}; 64-bit integers: {}", if target.int64 { "yes" } else { "no" });
         println!(
             "   {} storage buffers per shader, {} MiB per binding, {} KiB workgroup memory, {} invocations per group",
@@ -41,7 +52,9 @@ fn main() -> std::process::ExitCode {
                 let worst = found.iter().zip(&expected).map(|(a, b)| ((a - b) / b).abs()).fold(0.0, f32::max);
                 let verdict = if worst < 1e-4 { "passed" } else { "FAILED" };
                 failed |= worst >= 1e-4;
-                println!("   self-test {verdict}: losses differ from the reference by {worst:.1e} at most (relative)");
+                println!(
+                    "   self-test {verdict}: losses differ from the reference by {worst:.1e} at most (relative)"
+                );
             }
         }
     }
@@ -57,7 +70,8 @@ fn losses(device: &Device) -> Result<Vec<f32>> {
     let bn = BatchNorm2d::new(&root.at("bn"), 8, Default::default());
     let fc = Linear::new(&root.at("fc"), 8 * 4 * 4, 3);
     let mut opt = Sgd::new(&params, SgdConfig { lr: 0.1, momentum: 0.9, ..Default::default() });
-    let pixels: Vec<f32> = (0..16 * 64).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) * (1 + i / 64 % 3) as f32).collect();
+    let pixels: Vec<f32> =
+        (0..16 * 64).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) * (1 + i / 64 % 3) as f32).collect();
     let x = device.tensor(&pixels, [16, 1, 8, 8]);
     let y = device.labels((0..16).map(|i| i % 3).collect::<Vec<i64>>());
     let forward = |x: &Tensor| {

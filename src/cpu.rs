@@ -105,8 +105,10 @@ impl Run<'_> {
                 _ => None,
             })
             .collect();
-        let mut updated: Vec<Vec<f64>> =
-            updates.iter().map(|&i| copies[i].clone().expect("only variables are updated in place")).collect();
+        let mut updated: Vec<Vec<f64>> = updates
+            .iter()
+            .map(|&i| copies[i].clone().expect("only variables are updated in place"))
+            .collect();
         let mut outputs: Vec<Vec<f64>> = (step.outputs.iter())
             .map(|&v| match program.places[v] {
                 Place::Slot(slot) => std::mem::take(&mut self.slots[slot]),
@@ -158,7 +160,8 @@ impl Run<'_> {
     }
 
     fn copy_unplaced(&mut self, step: &Step) {
-        let (Some(offsets), Place::Chunk(arena, base)) = (step.op.places(), &self.program.places[step.inputs[0]])
+        let (Some(offsets), Place::Chunk(arena, base)) =
+            (step.op.places(), &self.program.places[step.inputs[0]])
         else {
             return;
         };

@@ -7,7 +7,7 @@ use crate::kernel::Target;
 use crate::op::Scalar;
 use crate::program::{Listing, Program};
 use crate::shape::{Shape, Spec};
-use crate::tensor::Tensor;
+use crate::tensor::{Flow, Tensor};
 use crate::trace::{self, Trace};
 use crate::variable::Variable;
 use std::cell::RefCell;
@@ -370,7 +370,8 @@ impl Device {
                 }
             }
         }
-        let largest = kept.iter().copied().filter(|&v| v != IGNORE_INDEX).max();
+        let classes = kept.iter().enumerate().filter(|(_, v)| **v != IGNORE_INDEX);
+        let largest = classes.max_by_key(|(_, v)| **v).map(|(index, &v)| (v, index));
         let storage = match &self.0.engine {
             Engine::Cpu(_) => Ok(Storage::Host(Arc::new(kept.iter().map(|&v| v as f64).collect()))),
             Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(&kept)),
@@ -395,7 +396,7 @@ impl Device {
             }
         };
         let leaf = self.0.one.get_or_init(made).clone();
-        Tensor::from_source(self, trace::Source::Leaf(leaf), Spec::f32(()), false)
+        Tensor::from_source(self, trace::Source::Leaf(leaf), Spec::f32(()), Flow::None)
     }
 
     /// Runs what is pending on this thread, without waiting for the device.
@@ -514,7 +515,8 @@ impl Device {
             Engine::Cpu(_) => Memory::Host(Mutex::new(vec![0.0; bytes as usize / 4])),
             Engine::Gpu(gpu) => Memory::Gpu(gpu.new_region(bytes, label)?),
         };
-        let chunk = Chunk { id: trace::next_id(), label: label.into(), bytes, memory, variables: Mutex::default() };
+        let chunk =
+            Chunk { id: trace::next_id(), label: label.into(), bytes, memory, variables: Mutex::default() };
         Ok(Arc::new(chunk))
     }
 
@@ -551,7 +553,9 @@ impl Device {
             (Engine::Cpu(precision), Ready::Cpu(slots)) => {
                 cpu::run(&plan.program, slots, *precision, leaves, scalars)
             }
-            (Engine::Gpu(gpu), Ready::Gpu(recording)) => gpu.run(&plan.program, recording, leaves, scalars)?,
+            (Engine::Gpu(gpu), Ready::Gpu(recording)) => {
+                gpu.run(&plan.program, recording, leaves, scalars)?
+            }
             _ => unreachable!("a plan belongs to its device"),
         };
         let mut timings = self.0.counters.lock().unwrap();
@@ -653,4 +657,3 @@ impl fmt::Debug for Device {
         write!(f, "Device({})", self.name())
     }
 }
-

@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::op::GradIo;
-use crate::tensor::Tensor;
+use crate::tensor::{Flow, Tensor};
 use crate::trace::{Node, Source, no_grad};
 use crate::variable::Variable;
 use std::collections::{BTreeMap, HashMap};
@@ -34,8 +34,8 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// The gradient with respect to `tensor`, an uploaded tensor marked by
-    /// [`requires_grad`](Tensor::requires_grad); `None` when the value does not depend on it.
+    /// The gradient with respect to `tensor`, one marked by [`requires_grad`](Tensor::requires_grad) (uploaded, or
+    /// [`detach`](Tensor::detach)ed from a graph); `None` when the value does not depend on it.
     pub fn wrt(&self, tensor: &Tensor) -> Option<Tensor> {
         self.get(key(tensor.source()), tensor)
     }
@@ -111,7 +111,10 @@ fn cotangents(root: &Tensor, dy: &Tensor, keep: &[Key]) -> Result<(ByKey, ByKey)
     let mut of_leaves = HashMap::new();
     let mut kept = HashMap::new();
     let root_key = key(root.source());
-    let Source::Node(last, output) = root.source() else {
+    let (Source::Node(last, output), Flow::Through) = (root.source(), root.flow()) else {
+        if let Source::Leaf(leaf) = root.source() {
+            leaf.storage.as_ref().map_err(Clone::clone)?;
+        }
         if root.needs_grad() {
             of_leaves.insert(root_key, dy.clone());
         }
@@ -136,10 +139,11 @@ fn cotangents(root: &Tensor, dy: &Tensor, keep: &[Key]) -> Result<(ByKey, ByKey)
                 continue;
             }
             let sources = node.sources()?;
-            for (source, gradient) in sources.iter().zip(node_gradients(device, &node, &sources, &dys)) {
+            let gradients = node_gradients(device, &node, &sources, &dys);
+            for ((source, gradient), &through) in sources.iter().zip(gradients).zip(&node.through) {
                 let Some(gradient) = gradient else { continue };
                 match source {
-                    Source::Node(n, output) => {
+                    Source::Node(n, output) if through => {
                         nodes.entry(n.id).or_insert_with(|| n.clone());
                         accumulate(open.entry((n.id, *output)), gradient);
                     }
@@ -182,9 +186,9 @@ fn node_gradients(
         Source::Node(n, output) => n.outputs[*output].spec,
     };
     let inputs: Vec<Tensor> =
-        sources.iter().map(|s| Tensor::from_source(device, s.clone(), spec(s), false)).collect();
+        sources.iter().map(|s| Tensor::from_source(device, s.clone(), spec(s), Flow::None)).collect();
     let outputs: Vec<Tensor> = (node.outputs.iter().enumerate())
-        .map(|(i, o)| Tensor::from_source(device, Source::Node(node.clone(), i), o.spec, false))
+        .map(|(i, o)| Tensor::from_source(device, Source::Node(node.clone(), i), o.spec, Flow::None))
         .collect();
     let io =
         GradIo { inputs: &inputs, outputs: &outputs, dy: dys, scalars: &node.scalars, wants: &node.wants };

@@ -249,7 +249,8 @@ pub struct Needs {
 
 impl Needs {
     /// Kernels written for software adapters: one 8-lane subgroup per workgroup, 64-bit loads.
-    pub const SUBGROUP8: Needs = Needs { subgroup: Some(8), int64: true, workgroup_memory: 0, invocations: 0 };
+    pub const SUBGROUP8: Needs =
+        Needs { subgroup: Some(8), int64: true, workgroup_memory: 0, invocations: 0 };
 }
 
 /// One way to compute an op.

@@ -19,9 +19,9 @@
 //! - Same adapter, driver, build and seed: the same bits.
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 mod clock;
 mod cpu;
-pub mod checkpoint;
 pub mod data;
 mod device;
 mod error;
@@ -50,7 +50,9 @@ pub use gpu::AdapterEntry;
 pub use gpu::adapter::adapters;
 pub use gpu::shader;
 pub use grad::Gradients;
-pub use optim::{Adam, AdamConfig, AdamW, AdamWConfig, Clip, Optimizer, ParamGroup, RmsProp, RmsPropConfig, Sgd, SgdConfig};
+pub use optim::{
+    Adam, AdamConfig, AdamW, AdamWConfig, Clip, Optimizer, ParamGroup, RmsProp, RmsPropConfig, Sgd, SgdConfig,
+};
 pub use params::{Init, Param, Params, Scope};
 pub use shape::{ALIGN, DType, MAX_RANK, Shape, Spec};
 pub use tensor::Tensor;

@@ -240,7 +240,10 @@ impl Program {
             let first = p.values.len();
             for &spec in &node.outputs {
                 let alias = node.op.alias() && !copied;
-                p.values.push(Value { spec, origin: if alias { Origin::Alias(inputs[0]) } else { Origin::Step } });
+                p.values.push(Value {
+                    spec,
+                    origin: if alias { Origin::Alias(inputs[0]) } else { Origin::Step },
+                });
             }
             let mut outputs: Vec<ValueId> = (first..p.values.len()).collect();
             results.push(outputs.clone());

@@ -23,7 +23,18 @@ struct Handle {
     device: Device,
     source: Source,
     spec: Spec,
-    needs_grad: bool,
+    flow: Flow,
+}
+
+/// How far gradients flow through a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Not at all.
+    None,
+    /// Up to it: a parameter, or a tensor marked by [`Tensor::requires_grad`].
+    Here,
+    /// Through it, to the operands of its op.
+    Through,
 }
 
 impl Drop for Handle {
@@ -35,21 +46,27 @@ impl Drop for Handle {
 }
 
 impl Tensor {
-    pub(crate) fn from_source(device: &Device, source: Source, spec: Spec, needs_grad: bool) -> Self {
+    pub(crate) fn from_source(device: &Device, source: Source, spec: Spec, flow: Flow) -> Self {
         if let Source::Node(node, output) = &source {
             node.outputs[*output].handles.fetch_add(1, Ordering::Relaxed);
         }
-        Tensor(Arc::new(Handle { device: device.clone(), source, spec, needs_grad }))
+        Tensor(Arc::new(Handle { device: device.clone(), source, spec, flow }))
     }
 
-    pub(crate) fn from_leaf(device: &Device, spec: Spec, storage: Result<Storage>, largest: Option<u32>) -> Self {
+    pub(crate) fn from_leaf(
+        device: &Device,
+        spec: Spec,
+        storage: Result<Storage>,
+        largest: Option<(u32, usize)>,
+    ) -> Self {
         let leaf = Arc::new(Leaf { id: trace::next_id(), spec, storage, largest });
-        Tensor::from_source(device, Source::Leaf(leaf), spec, false)
+        Tensor::from_source(device, Source::Leaf(leaf), spec, Flow::None)
     }
 
     pub(crate) fn from_variable(device: &Device, variable: &Arc<Variable>) -> Self {
         let source = Source::Variable(variable.clone(), variable.version());
-        Tensor::from_source(device, source, variable.spec(), variable.trainable())
+        let flow = if variable.trainable() { Flow::Here } else { Flow::None };
+        Tensor::from_source(device, source, variable.spec(), flow)
     }
 
     /// A tensor that stands for a failure: every run that needs it returns `error`.
@@ -78,22 +95,27 @@ impl Tensor {
 
     /// Whether gradients flow through this tensor.
     pub fn needs_grad(&self) -> bool {
-        self.0.needs_grad
+        self.0.flow != Flow::None
+    }
+
+    pub(crate) fn flow(&self) -> Flow {
+        self.0.flow
     }
 
     /// The same value as a tensor whose gradient [`backward`](Tensor::backward) computes
     /// (parameters have theirs without this).
     pub fn requires_grad(&self) -> Tensor {
-        Tensor::from_source(&self.0.device, self.0.source.clone(), self.0.spec, true)
+        let flow = if self.needs_grad() { self.0.flow } else { Flow::Here };
+        Tensor::from_source(&self.0.device, self.0.source.clone(), self.0.spec, flow)
     }
 
     /// The same value, cut off from the graph: no gradient flows through the result.
     pub fn detach(&self) -> Tensor {
-        Tensor::from_source(&self.0.device, self.0.source.clone(), self.0.spec, false)
+        Tensor::from_source(&self.0.device, self.0.source.clone(), self.0.spec, Flow::None)
     }
 
-    /// The largest index of an uploaded tensor of labels, ignore marks aside.
-    pub(crate) fn largest_index(&self) -> Option<u32> {
+    /// The largest index of an uploaded tensor of labels, ignore marks aside, and where it stands.
+    pub(crate) fn largest_index(&self) -> Option<(u32, usize)> {
         match &self.0.source {
             Source::Leaf(leaf) => leaf.largest,
             _ => None,
@@ -132,7 +154,8 @@ impl Tensor {
         let caller = Location::caller();
         let device = inputs.first().expect("an op has at least one operand").device();
         let specs: Vec<Spec> = inputs.iter().map(|t| t.spec()).collect();
-        let refuse = |expected: String| ShapeError { op: op.name(), operands: specs.clone(), expected, caller };
+        let refuse =
+            |expected: String| ShapeError { op: op.name(), operands: specs.clone(), expected, caller };
         if inputs.iter().any(|t| t.device() != device) {
             return Err(refuse("operands on one device".into()));
         }

@@ -13,7 +13,9 @@ mod run;
 pub use compare::{Mismatch, bounds, compare};
 pub use gradient::{GradientError, check_gradient, is_differentiable};
 pub(crate) use run::POISON;
-pub use run::{VariantError, check_variants, execute_node_by_node, explain_for, run_variant, variable, variants};
+pub use run::{
+    VariantError, check_variants, execute_node_by_node, explain_for, run_variant, variable, variants,
+};
 
 use crate::op::{Case, Fill, Io, RefIo, Scalar, View, ViewMut};
 use crate::shape::{DType, Spec};
@@ -35,7 +37,9 @@ fn values(spec: &Spec, fill: Fill, rng: &mut ChaCha8Rng) -> Vec<f64> {
     };
     match fill {
         Fill::Normal { mean, std } => (0..n).map(|_| exact(mean + std * normal(rng))).collect(),
-        Fill::Uniform { low, high } => (0..n).map(|_| exact(low + (high - low) * rng.random::<f64>())).collect(),
+        Fill::Uniform { low, high } => {
+            (0..n).map(|_| exact(low + (high - low) * rng.random::<f64>())).collect()
+        }
         Fill::Distinct => {
             // A step that f32 holds exactly, so that no two values come closer by rounding.
             const STEP: f64 = 1.0 / 64.0;

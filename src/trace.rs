@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::op::{Op, Scalar};
 use crate::program::{Held, Listed, Listing, Operand};
 use crate::shape::Spec;
-use crate::tensor::{NodeResult, Tensor};
+use crate::tensor::{Flow, NodeResult, Tensor};
 use crate::variable::Variable;
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -37,8 +37,8 @@ pub(crate) struct Leaf {
     pub id: u64,
     pub spec: Spec,
     pub storage: Result<Storage>,
-    /// The largest index of a tensor of labels.
-    pub largest: Option<u32>,
+    /// The largest index of a tensor of labels, and where it stands.
+    pub largest: Option<(u32, usize)>,
 }
 
 /// Where a value comes from.
@@ -57,8 +57,10 @@ pub(crate) struct Node {
     pub scalars: Vec<Scalar>,
     pub outputs: Vec<OutputState>,
     pub needs_grad: bool,
-    /// Through which operands gradients flow.
+    /// To which operands gradients flow.
     pub wants: Vec<bool>,
+    /// Through which of them they flow on.
+    pub through: Vec<bool>,
     pub caller: &'static Location<'static>,
     trace: Weak<Mutex<Trace>>,
     inputs: Mutex<Inputs>,
@@ -240,6 +242,7 @@ pub(crate) fn append(
         outputs: outputs.iter().map(state).collect(),
         needs_grad,
         wants: inputs.iter().map(|t| needs_grad && t.needs_grad()).collect(),
+        through: inputs.iter().map(|t| needs_grad && t.flow() == Flow::Through).collect(),
         caller,
         trace: Arc::downgrade(&trace),
         inputs: Mutex::new(Inputs { sources, released: false }),
@@ -248,7 +251,8 @@ pub(crate) fn append(
     let results = (outputs.iter().enumerate())
         .map(|(i, &spec)| {
             let flows = needs_grad && spec.dtype == crate::shape::DType::F32;
-            Tensor::from_source(device, Source::Node(node.clone(), i), spec, flows)
+            let flow = if flows { Flow::Through } else { Flow::None };
+            Tensor::from_source(device, Source::Node(node.clone(), i), spec, flow)
         })
         .collect();
     let full = {

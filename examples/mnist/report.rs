@@ -1,9 +1,9 @@
 //! What a person wants to see after training, and reading a digit from a picture.
 
 use crate::options::Options;
+use crate::support::digit;
 use crate::support::net::Net;
 use crate::support::pictures::{self, Layer, Mistake};
-use crate::support::digit;
 use crate::train::{Training, evaluate};
 use recurve::data::mnist::{MEAN, STD};
 use recurve::nn::Mode;
@@ -32,7 +32,8 @@ pub fn finish(training: &Training<'_>, options: &Options) -> Result<(), Box<dyn 
     pictures::filters(out("filters.png"), "First-layer filters", &weight, [32, 1, 3, 3])?;
     feature_maps(dev, net, &grey(test.image(0)), &out("feature_maps.png"))?;
 
-    let mut wrong: Vec<usize> = (0..test.len()).filter(|&i| result.predicted[i] != test.labels()[i]).collect();
+    let mut wrong: Vec<usize> =
+        (0..test.len()).filter(|&i| result.predicted[i] != test.labels()[i]).collect();
     wrong.sort_by(|&a, &b| result.probability[b].total_cmp(&result.probability[a]));
     let digits: Vec<Vec<f32>> = wrong.iter().take(MISTAKES).map(|&i| grey(test.image(i))).collect();
     let mistakes: Vec<Mistake<'_>> = (digits.iter().zip(&wrong))

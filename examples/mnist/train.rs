@@ -174,7 +174,11 @@ impl<'d> Training<'d> {
         let epoch = self.loader.state().epoch;
         self.accuracies.push((epoch, accuracy));
         let line = format!("epoch {epoch} of {}: test accuracy {accuracy:.2} %", self.epochs);
-        if bar.is_hidden() { println!("{line}") } else { bar.println(line) }
+        if bar.is_hidden() {
+            println!("{line}")
+        } else {
+            bar.println(line)
+        }
         self.save()
     }
 

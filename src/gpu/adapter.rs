@@ -19,10 +19,11 @@ pub async fn adapters() -> Vec<AdapterEntry> {
     // Vulkan's validation layers, where installed, must not be able to change results or speed.
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
     let instance = wgpu::Instance::new(descriptor);
-    let mut entries: Vec<AdapterEntry> = (instance.enumerate_adapters(wgpu::Backends::all()).await.into_iter())
-        .map(|adapter| AdapterEntry { info: adapter.get_info(), adapter })
-        .filter(|entry| entry.computes())
-        .collect();
+    let mut entries: Vec<AdapterEntry> =
+        (instance.enumerate_adapters(wgpu::Backends::all()).await.into_iter())
+            .map(|adapter| AdapterEntry { info: adapter.get_info(), adapter })
+            .filter(|entry| entry.computes())
+            .collect();
     entries.sort_by_key(AdapterEntry::rank);
     entries
 }

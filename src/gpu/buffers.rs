@@ -78,7 +78,13 @@ impl Cell {
     }
 
     /// Encodes a copy of the first `bytes` bytes.
-    pub fn copy_to(&self, encoder: &mut wgpu::CommandEncoder, target: &wgpu::Buffer, offset: u64, bytes: u64) {
+    pub fn copy_to(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        target: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    ) {
         match &*self.0.lock().unwrap() {
             At::Region { region, offset: from, .. } => {
                 encoder.copy_buffer_to_buffer(region.buffer(), *from, target, offset, bytes);
@@ -157,7 +163,8 @@ impl Pool {
             let message = format!("a buffer of {bytes} bytes is above the limit of {}", self.max_buffer);
             return Err(Error::OutOfMemory { message });
         }
-        let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
         let buffer = self.device.create_buffer(&descriptor);
         self.made.buffers.fetch_add(1, Ordering::Relaxed);
         self.made.buffer_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -186,7 +193,8 @@ impl Pool {
         let mut free: Vec<Arc<Region>> = shared.iter().filter_map(Weak::upgrade).collect();
         let mut taken = Vec::new();
         for &bytes in sizes {
-            let fits = |r: &&Arc<Region>| r.bytes() >= bytes && r.bytes() <= bytes.saturating_mul(4).max(1 << 16);
+            let fits =
+                |r: &&Arc<Region>| r.bytes() >= bytes && r.bytes() <= bytes.saturating_mul(4).max(1 << 16);
             let best = free.iter().filter(fits).min_by_key(|r| r.bytes()).cloned();
             let region = match best {
                 Some(region) => {

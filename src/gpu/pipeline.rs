@@ -61,7 +61,8 @@ impl Pipelines {
         let per_thread = keys.len().div_ceil(cores).max(1);
         std::thread::scope(|scope| {
             let make = |part: &'_ [Key]| part.iter().map(|k| self.make(k)).collect::<Vec<_>>();
-            let threads: Vec<_> = keys.chunks(per_thread).map(|part| scope.spawn(move || make(part))).collect();
+            let threads: Vec<_> =
+                keys.chunks(per_thread).map(|part| scope.spawn(move || make(part))).collect();
             threads.into_iter().flat_map(|t| t.join().expect("making a pipeline does not panic")).collect()
         })
     }

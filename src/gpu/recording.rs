@@ -67,19 +67,25 @@ impl Recording {
                 continue;
             }
             let nothing = [engine.pool.nothing(Access::Read)?, engine.pool.nothing(Access::ReadWrite)?];
-            let bound: Vec<(&wgpu::Buffer, u64, u64)> = (dispatch.binds.iter().zip(&*dispatch.kernel.bindings))
-                .enumerate()
-                .map(|(i, (&bind, &(_, access)))| {
-                    // Empty operands are bound to something that exists; no kernel touches them.
-                    let nothing = nothing[(access == Access::ReadWrite) as usize].buffer();
-                    buffers.find(&slots, bind).unwrap_or((nothing, i as u64 * ALIGN, ALIGN))
-                })
-                .collect();
+            let bound: Vec<(&wgpu::Buffer, u64, u64)> =
+                (dispatch.binds.iter().zip(&*dispatch.kernel.bindings))
+                    .enumerate()
+                    .map(|(i, (&bind, &(_, access)))| {
+                        // Empty operands are bound to something that exists; no kernel touches them.
+                        let nothing = nothing[(access == Access::ReadWrite) as usize].buffer();
+                        buffers.find(&slots, bind).unwrap_or((nothing, i as u64 * ALIGN, ALIGN))
+                    })
+                    .collect();
             let params = (uniform.buffer(), offset, dispatch.params.len() as u64);
             let bind_group = bind_group(&engine.device, &engine.made, &pipeline, params, &bound);
             let variant = step.kernels.as_ref().map_or("copy", |k| k.variant);
             let label = format!("{}.{variant} {}", step.op.name(), dispatch.kernel.name);
-            dispatches.push(Encoded { label, pipeline, bind_group, groups: dispatch.groups.map(|g| g as u32) });
+            dispatches.push(Encoded {
+                label,
+                pipeline,
+                bind_group,
+                groups: dispatch.groups.map(|g| g as u32),
+            });
         }
         let written = written_chunks(program);
         Ok(Recording { dispatches, slots, written, uniform, parameters: Mutex::new(parameters) })
@@ -122,7 +128,13 @@ impl Recording {
     }
 
     /// Where a held value lies after the run.
-    fn held(&self, engine: &Engine, program: &Program, value: ValueId, leaves: &[Storage]) -> Result<Storage> {
+    fn held(
+        &self,
+        engine: &Engine,
+        program: &Program,
+        value: ValueId,
+        leaves: &[Storage],
+    ) -> Result<Storage> {
         let bytes = program.values[value].spec.bytes();
         let cell = match (&program.values[program.root(value)].origin, &program.places[value]) {
             (Origin::Leaf(leaf), _) => return Ok(leaves[*leaf].clone()),
@@ -163,9 +175,17 @@ impl Parameters {
 
 /// Whose buffers a dispatch's bindings name.
 enum Buffers<'a> {
-    Step { program: &'a Program, step: &'a Step },
+    Step {
+        program: &'a Program,
+        step: &'a Step,
+    },
     /// A copy of `input` into the arena that is input 0, at `offset` in the arena's chunk.
-    Copy { input: ValueId, offset: u64, program: &'a Program, step: &'a Step },
+    Copy {
+        input: ValueId,
+        offset: u64,
+        program: &'a Program,
+        step: &'a Step,
+    },
 }
 
 impl Buffers<'_> {

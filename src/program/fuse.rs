@@ -53,7 +53,8 @@ impl<'a> Fusion<'a> {
             if self.uses[value] != reads || self.steps[from].is_none() {
                 continue;
             }
-            let merged = self.absorbed(&chain, from, at, which).or_else(|| self.chained(&chain, from, at, value));
+            let merged =
+                self.absorbed(&chain, from, at, which).or_else(|| self.chained(&chain, from, at, value));
             if let Some((step, place)) = merged {
                 step.outputs.iter().for_each(|&o| self.producer[o] = Some(place));
                 self.steps[from] = None;

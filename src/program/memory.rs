@@ -25,7 +25,8 @@ pub(crate) fn plan(p: &mut Program) {
     let mut buffers: Vec<(u64, Vec<Interval>)> = Vec::new();
     for i in order {
         let (interval, owner) = intervals[i];
-        let free = |taken: &[Interval]| taken.iter().all(|t| t.last < interval.first || interval.last < t.first);
+        let free =
+            |taken: &[Interval]| taken.iter().all(|t| t.last < interval.first || interval.last < t.first);
         let buffer = buffers.iter().position(|(_, taken)| free(taken)).unwrap_or_else(|| {
             buffers.push((interval.bytes, Vec::new()));
             buffers.len() - 1
@@ -71,7 +72,8 @@ fn intervals(p: &mut Program) -> Vec<(Interval, Owner)> {
     let mut out = Vec::new();
     for (id, range) in live.iter().enumerate() {
         let value = &p.values[id];
-        let own = matches!(value.origin, Origin::Leaf(_) | Origin::Step) && matches!(p.places[id], Place::Nowhere);
+        let own =
+            matches!(value.origin, Origin::Leaf(_) | Origin::Step) && matches!(p.places[id], Place::Nowhere);
         if let (Some((first, last)), true) = (*range, own && value.spec.elements() > 0) {
             out.push((Interval { bytes: value.spec.padded_bytes(), first, last }, Owner::Value(id)));
         }

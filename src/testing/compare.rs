@@ -112,7 +112,10 @@ pub fn compare(
     let mut wrong = 0;
     for (i, ((&g, &w), &bound)) in got.iter().zip(want).zip(bounds).enumerate() {
         // Exact results of f32 are the reference's, rounded.
-        let agree = g == w || (bound == 0.0 && g == f64::from(w as f32)) || (g.is_nan() && w.is_nan()) || (g - w).abs() <= bound;
+        let agree = g == w
+            || (bound == 0.0 && g == f64::from(w as f32))
+            || (g.is_nan() && w.is_nan())
+            || (g - w).abs() <= bound;
         if agree {
             continue;
         }

@@ -106,9 +106,8 @@ pub fn check_gradient(case: &Case, seed: u64) -> Result<(), GradientError> {
 fn check_flow(case: &Case, inputs: &[Vec<f64>], through: &[usize], seed: u64) -> Result<(), GradientError> {
     let (_, outputs) = specs(case);
     let mut rng = ChaCha8Rng::seed_from_u64(!seed);
-    let upstream: Vec<Vec<f64>> = (outputs.iter())
-        .map(|o| (0..o.elements()).map(|_| 0.5 + rng.random::<f64>()).collect())
-        .collect();
+    let upstream: Vec<Vec<f64>> =
+        (outputs.iter()).map(|o| (0..o.elements()).map(|_| 0.5 + rng.random::<f64>()).collect()).collect();
     let value = |inputs: &[Vec<f64>]| -> f64 {
         let results = run_reference(case, inputs);
         through.iter().map(|&j| results[j].iter().zip(&upstream[j]).map(|(y, r)| y * r).sum::<f64>()).sum()

@@ -82,7 +82,9 @@ pub fn check_variants(device: &Device, case: &Case, seed: u64) -> Result<Vec<&'s
         return Err(VariantError::None { device: device.name(), case: describe(case) });
     }
     for (variant, name) in names.iter().enumerate() {
-        let what = |k| format!("{} of variant {name} of {} on {}", result_name(case, k), describe(case), device.name());
+        let what = |k| {
+            format!("{} of variant {name} of {} on {}", result_name(case, k), describe(case), device.name())
+        };
         let got = run_variant(device, case, variant, &inputs)
             .map_err(|error| VariantError::Run { what: what(0), error })?;
         for (k, got) in got.iter().enumerate() {

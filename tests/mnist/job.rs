@@ -15,7 +15,8 @@ fn a_resumed_run_goes_on_bit_for_bit() {
         let batch = if dev.is_reference() { "8" } else { "32" };
         let folder = if dev.is_reference() { "resume-cpu" } else { "resume" };
         let arguments = ["--batch", batch, "--epochs", "2", "--save-every", "5"];
-        let mut whole = Training::new(&dev, &options(&format!("{folder}-whole"), &arguments), mnist(), &train).unwrap();
+        let mut whole =
+            Training::new(&dev, &options(&format!("{folder}-whole"), &arguments), mnist(), &train).unwrap();
         let mut losses = Vec::new();
         for _ in 0..10 {
             let (loss, _) = whole.train_step().unwrap().unwrap();

@@ -21,14 +21,19 @@ use std::sync::OnceLock;
 /// Every adapter of this machine. The test command promises one, so none is a failure.
 fn devices() -> Vec<Device> {
     let all = pollster::block_on(adapters());
-    assert!(!all.is_empty(), "no GPU adapter: install a Vulkan driver (Debian: apt-get install mesa-vulkan-drivers)");
+    assert!(
+        !all.is_empty(),
+        "no GPU adapter: install a Vulkan driver (Debian: apt-get install mesa-vulkan-drivers)"
+    );
     all.iter().map(|a| pollster::block_on(Device::open_adapter(a)).expect("a listed adapter opens")).collect()
 }
 
 /// The complete data set of the repository.
 fn mnist() -> &'static Mnist {
     static DATA: OnceLock<Mnist> = OnceLock::new();
-    DATA.get_or_init(|| Mnist::load(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/mnist-data")).expect("MNIST"))
+    DATA.get_or_init(|| {
+        Mnist::load(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/mnist-data")).expect("MNIST")
+    })
 }
 
 /// Options of a run whose files go to a folder of its own.

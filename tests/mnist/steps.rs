@@ -48,7 +48,8 @@ fn from_the_second_step_on_nothing_is_created() {
 #[test]
 fn both_engines_give_the_same_losses() {
     let losses = |dev: &Device| -> Vec<f32> {
-        let mut training = Training::new(dev, &options("engines", &["--epochs", "3"]), mnist(), &mnist().train).unwrap();
+        let mut training =
+            Training::new(dev, &options("engines", &["--epochs", "3"]), mnist(), &mnist().train).unwrap();
         (0..20).map(|_| training.train_step().unwrap().unwrap().0.item().unwrap()).collect()
     };
     let start = Instant::now();
@@ -63,13 +64,15 @@ fn both_engines_give_the_same_losses() {
 
 /// Bits of 50 losses and of the weights after them.
 fn fingerprint(dev: &Device, name: &str) -> String {
-    let mut training = Training::new(dev, &options(name, &["--batch", "32"]), mnist(), &mnist().train).unwrap();
+    let mut training =
+        Training::new(dev, &options(name, &["--batch", "32"]), mnist(), &mnist().train).unwrap();
     let losses: Vec<_> = (0..50).map(|_| training.train_step().unwrap().unwrap().0).collect();
     let mut words: Vec<u32> = losses.iter().map(|l| l.item().unwrap().to_bits()).collect();
     for param in training.params.named() {
         words.extend(param.tensor().to_vec().unwrap().iter().map(|v| v.to_bits()));
     }
-    let hash = words.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &w| (h ^ w as u64).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        words.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &w| (h ^ w as u64).wrapping_mul(0x0100_0000_01b3));
     format!("fingerprint {hash:016x}")
 }
 
@@ -89,7 +92,10 @@ fn two_processes_give_the_same_bits() {
             .unwrap();
         let text = String::from_utf8_lossy(&child.stdout);
         assert!(child.status.success(), "{text}{}", String::from_utf8_lossy(&child.stderr));
-        let theirs = text.lines().find_map(|l| l.find("fingerprint").map(|at| &l[at..])).expect("the child prints one");
+        let theirs = text
+            .lines()
+            .find_map(|l| l.find("fingerprint").map(|at| &l[at..]))
+            .expect("the child prints one");
         assert_eq!(fingerprint(dev, &format!("parent{index}")), theirs, "{}", dev.name());
     }
 }

@@ -33,7 +33,9 @@ fn without_adapters() {
     assert!(pollster::block_on(recurve::adapters()).is_empty());
     for pick in [Pick::Gpu, Pick::Software, Pick::Named("lavapipe".into())] {
         match Device::open_blocking(pick) {
-            Err(Error::NoAdapter { advice, .. }) => assert!(advice.contains("mesa-vulkan-drivers"), "{advice}"),
+            Err(Error::NoAdapter { advice, .. }) => {
+                assert!(advice.contains("mesa-vulkan-drivers"), "{advice}")
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -113,12 +115,19 @@ fn labels_out_of_range_are_errors() {
     for device in adapters::engines() {
         let logits = device.full(0.5, [2, 3]);
         let negative = logits.cross_entropy(&device.labels([0, -1]));
-        assert!(matches!(negative.item(), Err(Error::Label { label: -1, index: 1, .. })), "{}", device.name());
+        assert!(
+            matches!(negative.item(), Err(Error::Label { label: -1, index: 1, .. })),
+            "{}",
+            device.name()
+        );
         let ignored = logits.cross_entropy(&device.labels([0, -100]));
         assert!((ignored.item().unwrap() - 3f32.ln()).abs() < 1e-6);
         let large = logits.cross_entropy(&device.labels([0, 3]));
         let got = large.item();
-        assert!(matches!(got, Err(Error::Label { label: 3, .. })), "{got:?} on {}", device.name());
+        let named = matches!(got, Err(Error::Label { label: 3, index: 1, classes: 3 }));
+        assert!(named, "{got:?} on {}", device.name());
+        let gradients = large.backward();
+        assert!(matches!(gradients.check(), Err(Error::Label { .. })));
     }
 }
 
@@ -220,7 +229,9 @@ impl Op for Bad {
                 "@group(0) @binding(2) var<storage, read> x: array<f32>;\n\
                  @compute @workgroup_size(1) fn main() { y[0] = x[p.n]; }"
             }
-            Fault::Include => "//!include lib/none.wgsl\n@compute @workgroup_size(1) fn main() { y[0] = 1.0; }",
+            Fault::Include => {
+                "//!include lib/none.wgsl\n@compute @workgroup_size(1) fn main() { y[0] = 1.0; }"
+            }
             Fault::Trips | Fault::Groups => "@compute @workgroup_size(1) fn main() { y[0] = f32(p.n); }",
         };
         let kernel = Kernel {
@@ -229,7 +240,8 @@ impl Op for Bad {
             params: Cow::Borrowed(&[("n", recurve::kernel::ParamType::U32)]),
             bindings: Cow::Borrowed(&[("y", Access::ReadWrite)]),
         };
-        let dispatch = Dispatch::new(KernelRef::Generated(Arc::new(kernel)), vec![0; 4]).bind(&[Bind::Output(0)]);
+        let dispatch =
+            Dispatch::new(KernelRef::Generated(Arc::new(kernel)), vec![0; 4]).bind(&[Bind::Output(0)]);
         let dispatch = match self.fault {
             Fault::Trips => dispatch.trips(65_536),
             Fault::Groups => dispatch.grid([70_000, 1, 1]),
@@ -269,7 +281,10 @@ fn bounds_are_checked_before_anything_is_dispatched() {
     let x = device.full(1.0, [4]);
     let of = |fault| Tensor::apply1(Bad { fault }, &[&x], &[]).to_vec();
     let trips = of(Fault::Trips);
-    assert!(matches!(trips, Err(Error::NoKernel { op: "bad", misfit: Misfit::Trips { .. }, .. })), "{trips:?}");
+    assert!(
+        matches!(trips, Err(Error::NoKernel { op: "bad", misfit: Misfit::Trips { .. }, .. })),
+        "{trips:?}"
+    );
     let groups = of(Fault::Groups);
     assert!(matches!(groups, Err(Error::NoKernel { misfit: Misfit::Groups { .. }, .. })), "{groups:?}");
     assert_eq!(x.to_vec().unwrap(), [1.0; 4]);

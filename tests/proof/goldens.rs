@@ -6,6 +6,7 @@
 mod layers;
 
 use crate::adapters;
+use crate::optim_cases;
 use crate::schedules::{goldens, schedule_of};
 use recurve::testing::compare;
 use recurve::{Device, Result, Tensor};
@@ -30,6 +31,7 @@ struct Golden {
     wrt: Vec<String>,
     dyof: Vec<String>,
     entry: Value,
+    bytes: Vec<u8>,
     tensors: HashMap<String, Stored>,
 }
 
@@ -47,12 +49,15 @@ fn load(folder: &Path, entry: &Value) -> Golden {
         let raw = view.data();
         let data = match view.dtype() {
             Dtype::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(raw).into_iter().map(f64::from).collect(),
-            Dtype::I64 => bytemuck::pod_collect_to_vec::<u8, i64>(raw).into_iter().map(|v| v as f64).collect(),
+            Dtype::I64 => {
+                bytemuck::pod_collect_to_vec::<u8, i64>(raw).into_iter().map(|v| v as f64).collect()
+            }
             other => panic!("{name} is of type {other:?}"),
         };
         let integers = view.dtype() == Dtype::I64;
         (name.to_string(), Stored { shape: view.shape().to_vec(), data, integers })
     });
+    let tensors = tensors.collect();
     Golden {
         name: entry["name"].as_str().unwrap().into(),
         op: entry["op"].as_str().unwrap().into(),
@@ -60,11 +65,16 @@ fn load(folder: &Path, entry: &Value) -> Golden {
         wrt: names(&entry["wrt"]),
         dyof: names(&entry["dyof"]),
         entry: entry.clone(),
-        tensors: tensors.collect(),
+        bytes,
+        tensors,
     }
 }
 
 impl Golden {
+    fn file(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).expect("it was read before")
+    }
+
     fn number(&self, name: &str) -> f64 {
         self.attrs[name].as_f64().unwrap_or_else(|| panic!("{}: no number {name}", self.name))
     }
@@ -89,7 +99,8 @@ impl Golden {
                 continue;
             }
             let what = format!("{} {name} on {device}", self.name);
-            let (_, got) = computed.iter().find(|(n, _)| n == name).ok_or(format!("{what} was not computed"))?;
+            let (_, got) =
+                computed.iter().find(|(n, _)| n == name).ok_or(format!("{what} was not computed"))?;
             let want = &self.tensors[name].data;
             let number = |key: &str| about.get(key).map_or(0.0, |v| v.as_f64().unwrap());
             let bound = 20.0 * number("f32_err") + 1e-6 * number("max_abs");
@@ -180,6 +191,10 @@ impl<'a> Stage<'a> {
     }
 }
 
+fn widen(outputs: optim_cases::Outputs) -> Computed {
+    outputs.into_iter().map(|(name, data)| (name, data.into_iter().map(f64::from).collect())).collect()
+}
+
 /// Computes a case, or `None` when Recurve has no such op yet.
 fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
     let stage = Stage::new(device, golden);
@@ -193,6 +208,9 @@ fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
         "cross_entropy" => layers::cross_entropy(&stage),
         "residual_block" => layers::residual_block(&stage),
         "resnet" => layers::resnet(&stage),
+        "train_loop" if golden.attrs["model"] == "cnn" => layers::train_cnn(&stage),
+        "optimizer" => Ok(widen(optim_cases::optimizer(device, &golden.attrs, &golden.file()))),
+        "clip_grad" => Ok(widen(optim_cases::clip_grad(device, &golden.attrs, &golden.file()))),
         "lr_schedule" => {
             let schedule = schedule_of(&golden.attrs);
             let steps = golden.count("steps") as u64;

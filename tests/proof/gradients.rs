@@ -3,7 +3,7 @@
 use recurve::kernel::{Candidate, Target};
 use recurve::op::{Case, Expected, GradIo, Io, Op, RefIo, Tolerance, expected};
 use recurve::testing::{GradientError, check_gradient, is_differentiable};
-use recurve::{Spec, Tensor, ops};
+use recurve::{Device, Spec, Tensor, ops};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
@@ -24,7 +24,8 @@ fn every_gradient_agrees_with_finite_differences() {
 #[test]
 fn every_differentiable_op_has_a_gradient_case() {
     let cases = ops::cases();
-    let checked: BTreeSet<&str> = cases.iter().filter(|(_, c)| c.gradient).map(|(_, c)| c.op.name()).collect();
+    let checked: BTreeSet<&str> =
+        cases.iter().filter(|(_, c)| c.gradient).map(|(_, c)| c.op.name()).collect();
     let missing: BTreeSet<&str> = (cases.iter())
         .filter(|(_, c)| !checked.contains(c.op.name()) && is_differentiable(c))
         .map(|(_, c)| c.op.name())
@@ -91,4 +92,16 @@ fn a_wrong_gradient_fails_the_check() {
     assert!(matches!(check(Rule::Wrong), Err(GradientError::Mismatch(_))));
     assert!(matches!(check(Rule::SlightlyWrong), Err(GradientError::Mismatch(_))));
     assert!(matches!(check(Rule::Absent), Err(GradientError::Missing { .. })));
+}
+
+#[test]
+fn gradients_flow_to_marked_tensors_and_no_further() {
+    let device = Device::cpu();
+    let x = device.tensor([1.0, 2.0], [2]).requires_grad();
+    let cut = x.mul_scalar(3.0).detach().requires_grad();
+    let both = cut.mul(&cut).add(&x).sum(&[0]);
+    let gradients = both.backward();
+    assert_eq!(gradients.wrt(&cut).unwrap().to_vec().unwrap(), [6.0, 12.0]);
+    assert_eq!(gradients.wrt(&x).unwrap().to_vec().unwrap(), [1.0, 1.0]);
+    assert!(cut.detach().mul(&x.detach()).sum(&[0]).backward().wrt(&x).is_none());
 }

@@ -7,6 +7,8 @@ mod conformance;
 mod faults;
 mod goldens;
 mod gradients;
+#[path = "../support/optim_cases.rs"]
+mod optim_cases;
 mod programs;
 mod schedules;
 mod shaders;

@@ -74,7 +74,8 @@ fn cnn(device: &Device, seed: u64) -> Vec<Tensor> {
     let logits = y.reshape([3, 80]).matmul(&dense);
     let loss = logits.cross_entropy(&device.labels([0, 3, 2]));
     let gradients = loss.backward();
-    let mut held: Vec<Tensor> = [&w, &b, &gamma, &beta, &dense].iter().map(|w| gradients.wrt(w).unwrap()).collect();
+    let mut held: Vec<Tensor> =
+        [&w, &b, &gamma, &beta, &dense].iter().map(|w| gradients.wrt(w).unwrap()).collect();
     held.extend([loss, logits, mean, var]);
     held
 }
@@ -132,7 +133,8 @@ fn compare_all(planned: &Device, stepwise: &Device, relative: f64) {
                 let largest = want.iter().fold(1e-3, |m: f64, v| m.max(v.abs()));
                 let what = format!("result {i} of {name} on {}", planned.name());
                 let bounds = vec![relative * largest; want.len()];
-                compare(&what, got, want, &bounds, seed).unwrap_or_else(|e| panic!("{e}\n{}", planned.explain()));
+                compare(&what, got, want, &bounds, seed)
+                    .unwrap_or_else(|e| panic!("{e}\n{}", planned.explain()));
             }
         }
     }

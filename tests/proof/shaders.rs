@@ -71,7 +71,9 @@ fn shaders() -> &'static [Shader] {
         let mut all: Vec<Shader> = Vec::new();
         for (_, candidate) in candidates() {
             // Whether this text is portable depends on its own limits, not on the sizes of the tensors.
-            let base = candidate.misfit(&Target { max_binding: u64::MAX, ..Target::WEBGPU_DEFAULT }, |_| 0).is_none();
+            let base = candidate
+                .misfit(&Target { max_binding: u64::MAX, ..Target::WEBGPU_DEFAULT }, |_| 0)
+                .is_none();
             for d in &candidate.dispatches {
                 let next = all.len();
                 let at = *seen.entry((d.kernel.clone(), d.consts.clone())).or_insert(next);
@@ -118,9 +120,8 @@ fn every_shader_file_is_used_by_a_case() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     files_below(&root.join("shaders"), &mut files);
-    let files: BTreeSet<String> = (files.iter())
-        .map(|f| f.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/"))
-        .collect();
+    let files: BTreeSet<String> =
+        (files.iter()).map(|f| f.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/")).collect();
     let library: BTreeSet<String> = LIBRARY.iter().map(|(name, _)| format!("shaders/{name}")).collect();
     let mut used: BTreeSet<String> = shaders().iter().map(|s| s.kernel.name.to_string()).collect();
     for (path, _) in LIBRARY {
@@ -170,7 +171,9 @@ fn check_interface(s: &Shader, module: &Module) {
     for (i, (rust, access)) in s.kernel.bindings.iter().enumerate() {
         let (wgsl, _, space) = bound[&(i as u32 + 1)];
         assert_eq!(wgsl, *rust, "{name}: binding {}", i + 1);
-        let AddressSpace::Storage { access: flags } = space else { panic!("{name}: {wgsl} is no storage buffer") };
+        let AddressSpace::Storage { access: flags } = space else {
+            panic!("{name}: {wgsl} is no storage buffer")
+        };
         let wanted = match access {
             Access::Read => StorageAccess::LOAD,
             Access::ReadWrite => StorageAccess::LOAD | StorageAccess::STORE,
@@ -264,7 +267,10 @@ fn every_case_has_a_base_variant() {
     for (_, case) in ops::cases() {
         let (inputs, outputs) = specs(&case);
         let updated = case.op.updates().iter().map(|&i| &inputs[i]);
-        if outputs.iter().chain(updated).all(|s| s.elements() == 0) || case.op.alias() || case.op.places().is_some() {
+        if outputs.iter().chain(updated).all(|s| s.elements() == 0)
+            || case.op.alias()
+            || case.op.places().is_some()
+        {
             continue;
         }
         let candidates = case.op.kernels(Io { inputs: &inputs, outputs: &outputs }, &base);
@@ -283,7 +289,9 @@ fn every_case_has_a_base_variant() {
 fn base_variants_translate_to_every_language() {
     let spirv_val = Command::new("spirv-val").arg("--version").output().is_ok_and(|o| o.status.success());
     if !spirv_val {
-        println!("SKIPPED: spirv-val is not installed (Debian: apt-get install spirv-tools); SPIR-V is not validated");
+        println!(
+            "SKIPPED: spirv-val is not installed (Debian: apt-get install spirv-tools); SPIR-V is not validated"
+        );
     }
     let mut count = 0;
     for s in shaders().iter().filter(|s| s.base) {
@@ -385,7 +393,14 @@ fn install_tint(folder: &Path) -> Result<(), String> {
         return Ok(());
     }
     let npm = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--fetch-timeout=60000"])
+        .args([
+            "ci",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--fetch-retries=1",
+            "--fetch-timeout=60000",
+        ])
         .current_dir(folder)
         .output()
         .map_err(|_| "npm is not installed")?;
@@ -412,7 +427,8 @@ fn run_tint(folder: &Path, shaders: &[u8]) -> serde_json::Value {
 #[test]
 fn the_checks_can_fail() {
     let params = "struct Params { n: u32 }\n@group(0) @binding(0) var<uniform> p: Params;\n";
-    let text = format!("{params}@compute @workgroup_size(8) fn main() {{ var x: u64 = 1lu; _ = x; _ = p.n; }}");
+    let text =
+        format!("{params}@compute @workgroup_size(8) fn main() {{ var x: u64 = 1lu; _ = x; _ = p.n; }}");
     let module = parse("u64", &text);
     let refused = std::panic::catch_unwind(|| validate("u64", &module, &Needs::default()));
     assert!(refused.is_err(), "64-bit integers pass without being asked for");

@@ -50,7 +50,8 @@ impl Training {
     }
 
     fn batch(&self, step: usize, size: usize) -> (Tensor, Tensor) {
-        let x: Vec<f32> = (0..size * INPUTS).map(|i| ((i * 37 + step * 101) % 97) as f32 / 97.0 - 0.5).collect();
+        let x: Vec<f32> =
+            (0..size * INPUTS).map(|i| ((i * 37 + step * 101) % 97) as f32 / 97.0 - 0.5).collect();
         let labels: Vec<i64> = (0..size).map(|i| ((i * 5 + step) % CLASSES) as i64).collect();
         (self.device.tensor(x, [size, INPUTS]), self.device.labels(labels))
     }

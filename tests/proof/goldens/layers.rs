@@ -1,12 +1,14 @@
 //! Golden cases of layers and of networks made of them, through the methods of tensors.
 
 use super::{Computed, Golden, Stage};
+use crate::optim_cases;
 use recurve::ops::avg_pool2d::AvgPool2dConfig;
 use recurve::ops::conv2d::{Conv2dConfig, Padding};
 use recurve::ops::cross_entropy::{CrossEntropyConfig, Reduction};
 use recurve::ops::max_pool2d::MaxPool2dConfig;
+use recurve::optim::Rule;
 use recurve::testing::variable;
-use recurve::{Result, Tensor, Variable};
+use recurve::{Adam, Init, Optimizer, Params, Result, Sgd, Tensor, Variable};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -110,7 +112,8 @@ impl Norm {
     fn new(s: &Stage<'_>, prefix: &str, training: bool, momentum: Option<f64>, eps: f64) -> Result<Norm> {
         let named = |name: &str| format!("{prefix}{name}");
         let affine = s.has(&named("weight")).then(|| (s.input(&named("weight")), s.input(&named("bias"))));
-        let state = |name: &str| variable(s.device, &s.values(&named(name)), &s.stored(&named(name)).shape[..]);
+        let state =
+            |name: &str| variable(s.device, &s.values(&named(name)), &s.stored(&named(name)).shape[..]);
         let running = match s.has(&named("running_mean")) {
             true => Some([state("running_mean")?, state("running_var")?]),
             false => None,
@@ -149,7 +152,8 @@ pub fn batch_norm(s: &Stage<'_>) -> Result<Computed> {
         steps => {
             let dims = x.shape().dims().to_vec();
             let of_step = |step: usize| {
-                let ranges: Vec<_> = std::iter::once(step..step + 1).chain(dims[1..].iter().map(|&d| 0..d)).collect();
+                let ranges: Vec<_> =
+                    std::iter::once(step..step + 1).chain(dims[1..].iter().map(|&d| 0..d)).collect();
                 norm.forward(&x.slice(&ranges).reshape(&dims[1..]))
             };
             let ys: Vec<Tensor> = (0..steps).map(of_step).collect();
@@ -248,4 +252,70 @@ pub fn resnet(s: &Stage<'_>) -> Result<Computed> {
     let logits = dense(&x.mean(&[2, 3]), &s.input("fc.weight"), Some(&s.input("fc.bias")));
     let loss = logits.cross_entropy(&s.labels("target", -100));
     norms.finish(&[("logits", &logits), ("loss", &loss)])
+}
+
+/// Convolution, norm, relu and pooling twice, then a dense layer; losses of each step, and what training leaves.
+pub fn train_cnn(s: &Stage<'_>) -> Result<Computed> {
+    let g = s.golden;
+    let hyper = &g.attrs["hyper"];
+    let params = Params::new(s.device, 0);
+    let names: Vec<String> =
+        g.attrs["params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_string()).collect();
+    for name in &names {
+        params.root().param(name, &s.stored(name).shape[..], Init::Values(s.values(name)));
+    }
+    let value = |name: &str| params.get(name).expect("a parameter of the case").tensor();
+    let state = |name: &str| variable(s.device, &s.values(name), &s.stored(name).shape[..]);
+    let mut norms = Vec::new();
+    for prefix in ["bn1", "bn2"] {
+        let running = [state(&format!("{prefix}.running_mean"))?, state(&format!("{prefix}.running_var"))?];
+        norms.push((prefix, running));
+    }
+    let (x, target) = (s.input("x"), s.input("target"));
+    let loss = || {
+        let mut y = x.clone();
+        for (i, (prefix, running)) in norms.iter().enumerate() {
+            let config = Conv2dConfig { padding: Padding::from(1), ..Conv2dConfig::default() };
+            let affine = (value(&format!("{prefix}.weight")), value(&format!("{prefix}.bias")));
+            let norm = Norm {
+                affine: Some(affine),
+                running: Some(running.clone()),
+                training: true,
+                momentum: Some(0.1),
+                eps: 1e-5,
+                seen: RefCell::new(0.0),
+            };
+            y = norm
+                .forward(&y.conv2d(&value(&format!("conv{}.weight", i + 1)), None, config))
+                .relu()
+                .max_pool2d(2);
+        }
+        let flat = y.reshape([y.shape()[0], y.shape().span(1, 4)]);
+        dense(&flat, &value("fc.weight"), Some(&value("fc.bias"))).cross_entropy(&target)
+    };
+    let steps = g.count("steps");
+    let losses = match g.attrs["optimizer"].as_str().unwrap() {
+        "sgd" => train(steps, loss, Sgd::new(&params, optim_cases::sgd(hyper)))?,
+        "adam" => train(steps, loss, Adam::new(&params, optim_cases::adam(hyper)))?,
+        other => panic!("optimiser {other}"),
+    };
+    let mut computed: Computed = vec![("losses".into(), losses)];
+    for name in &names {
+        computed.push((format!("final.{name}"), value(name).to_vec_f64()?));
+    }
+    for (prefix, [mean, var]) in &norms {
+        computed.push((format!("final.{prefix}.running_mean"), mean.tensor().to_vec_f64()?));
+        computed.push((format!("final.{prefix}.running_var"), var.tensor().to_vec_f64()?));
+    }
+    Ok(computed)
+}
+
+fn train<R: Rule>(steps: usize, loss: impl Fn() -> Tensor, mut optimizer: Optimizer<R>) -> Result<Vec<f64>> {
+    let mut losses = Vec::new();
+    for _ in 0..steps {
+        let loss = loss();
+        optimizer.step(&loss.backward())?;
+        losses.push(loss.to_vec_f64()?[0]);
+    }
+    Ok(losses)
 }
