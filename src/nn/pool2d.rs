@@ -26,7 +26,7 @@ impl MaxPool2d {
     /// When the windows do not fit the image, or padding exceeds half a window.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.max_pool2d(self.kernel_size.into(), self.config)
+        x.max_pool2d_with(self.kernel_size.into(), self.config)
     }
 }
 
@@ -51,6 +51,6 @@ impl AvgPool2d {
     /// When the windows do not fit the image, or padding exceeds half a window.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.avg_pool2d(self.kernel_size.into(), self.config)
+        x.avg_pool2d_with(self.kernel_size.into(), self.config)
     }
 }
