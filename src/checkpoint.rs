@@ -158,7 +158,7 @@ pub async fn to_bytes<R: Rule>(params: &Params, optimizer: &Optimizer<R>, progre
     let mut tensors = Tensors::default();
     params.collect(&mut tensors).await?;
     optimizer.collect(&mut tensors).await?;
-    let state = progress.to_json(R::NAME, params.draws(), &tensors.digest());
+    let state = progress.to_json(R::NAME, params.stream(), &tensors.digest());
     Ok(tensors.to_bytes(Some(state))?)
 }
 
@@ -189,7 +189,7 @@ fn load_from<F: Read + Seek, R: Rule>(
     let text = file.state().ok_or(CheckpointError::NotACheckpoint)?.to_string();
     let (progress, saved) = Progress::from_json(&text)?;
     // The hash covers the text of the state as it would be written again.
-    let found = progress.hash(&saved.optimizer, saved.draws, &file.digest()?);
+    let found = progress.hash(&saved.optimizer, saved.stream, &file.digest()?);
     if found != saved.sha256 {
         return Err(CheckpointError::Hash { found, expected: saved.sha256 }.into());
     }
@@ -200,6 +200,6 @@ fn load_from<F: Read + Seek, R: Rule>(
     let state = optimizer.stage(file)?;
     weights.apply()?;
     optimizer.restore(state)?;
-    params.set_draws(saved.draws);
+    params.set_stream(saved.stream);
     Ok(progress)
 }

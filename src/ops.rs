@@ -34,6 +34,7 @@ ops! {
     max_pool2d,
     pad,
     permute,
+    place_gradients,
     reduce,
     reshape,
     rmsprop,
@@ -42,5 +43,4 @@ ops! {
     softmax,
 }
 
-pub mod place_gradients;
 mod strided_copy;

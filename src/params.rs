@@ -40,8 +40,15 @@ pub struct Params(Arc<Shared>);
 struct Shared {
     device: Device,
     seed: u64,
-    draws: AtomicU64,
+    stream: Mutex<Stream>,
     registry: Mutex<Registry>,
+}
+
+/// Where the seeds for dropout stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stream {
+    pub seed: u64,
+    pub drawn: u64,
 }
 
 #[derive(Default)]
@@ -132,8 +139,8 @@ pub struct Loaded {
 impl Params {
     /// An empty set; `seed` and a parameter's name give its initial values.
     pub fn new(device: &Device, seed: u64) -> Self {
-        let registry = Mutex::default();
-        Params(Arc::new(Shared { device: device.clone(), seed, draws: AtomicU64::new(0), registry }))
+        let stream = Mutex::new(Stream { seed, drawn: 0 });
+        Params(Arc::new(Shared { device: device.clone(), seed, stream, registry: Mutex::default() }))
     }
 
     /// The device that the tensors live on.
@@ -194,13 +201,12 @@ impl Params {
         Ok(trainable.map(|a| (a.clone(), a.members.iter().map(param).collect())).collect())
     }
 
-    /// How many seeds [`Seeds`] have given out.
-    pub(crate) fn draws(&self) -> u64 {
-        self.0.draws.load(Ordering::Acquire)
+    pub(crate) fn stream(&self) -> Stream {
+        *self.0.stream.lock().unwrap()
     }
 
-    pub(crate) fn set_draws(&self, draws: u64) {
-        self.0.draws.store(draws, Ordering::Release);
+    pub(crate) fn set_stream(&self, stream: Stream) {
+        *self.0.stream.lock().unwrap() = stream;
     }
 
     /// All values: parameters and buffers as F32, counters as I64, under their names.
@@ -583,8 +589,9 @@ impl Seeds {
     /// The next seed: a function of the seed of [`Params::new`] and of how many came before
     /// (SplitMix64, Steele et al., 2014).
     pub fn draw(&self) -> u64 {
-        let count = self.0.draws.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
-        let mut z = self.0.seed.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut stream = self.0.stream.lock().unwrap();
+        stream.drawn = stream.drawn.wrapping_add(1);
+        let mut z = stream.seed.wrapping_add(stream.drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -617,6 +624,6 @@ impl fmt::Debug for Counter {
 
 impl fmt::Debug for Seeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seeds({} drawn)", self.0.draws.load(Ordering::Acquire))
+        write!(f, "Seeds({:?})", self.0.stream.lock().unwrap())
     }
 }

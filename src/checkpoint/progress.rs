@@ -2,6 +2,7 @@
 
 use super::CheckpointError;
 use crate::data::LoaderState;
+use crate::params::Stream;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -23,16 +24,16 @@ pub struct Progress {
 /// What a file says beside the progress.
 pub(super) struct Saved {
     pub optimizer: String,
-    pub draws: u64,
+    pub stream: Stream,
     pub sha256: String,
 }
 
 impl Progress {
     /// Everything but the hash, with keys in alphabetical order.
-    fn fields(&self, optimizer: &str, draws: u64) -> Map<String, Value> {
+    fn fields(&self, optimizer: &str, stream: Stream) -> Map<String, Value> {
         let loader = self.loader.map(|l| json!({ "seed": l.seed, "samples": l.samples, "epoch": l.epoch, "next": l.next }));
         let fields = [
-            ("draws", json!(draws)),
+            ("dropout", json!({ "seed": stream.seed, "drawn": stream.drawn })),
             ("format", json!(FORMAT)),
             ("loader", json!(loader)),
             ("notes", json!(self.notes)),
@@ -43,15 +44,15 @@ impl Progress {
     }
 
     /// The hash of tensors (in `digest` already) and training state, in hexadecimal digits.
-    pub(super) fn hash(&self, optimizer: &str, draws: u64, digest: &Sha256) -> String {
+    pub(super) fn hash(&self, optimizer: &str, stream: Stream, digest: &Sha256) -> String {
         let mut hash = digest.clone();
-        hash.update(Value::Object(self.fields(optimizer, draws)).to_string());
+        hash.update(Value::Object(self.fields(optimizer, stream)).to_string());
         hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    pub(super) fn to_json(&self, optimizer: &str, draws: u64, digest: &Sha256) -> String {
-        let mut fields = self.fields(optimizer, draws);
-        fields.insert("sha256".into(), json!(self.hash(optimizer, draws, digest)));
+    pub(super) fn to_json(&self, optimizer: &str, stream: Stream, digest: &Sha256) -> String {
+        let mut fields = self.fields(optimizer, stream);
+        fields.insert("sha256".into(), json!(self.hash(optimizer, stream, digest)));
         Value::Object(fields).to_string()
     }
 
@@ -78,7 +79,9 @@ impl Progress {
             Ok((key.clone(), value.as_str().ok_or(damaged("notes"))?.to_string()))
         };
         let notes = notes.iter().map(note).collect::<Result<_, CheckpointError>>()?;
-        let saved = Saved { optimizer: string("optimizer")?, draws: number(&state, "draws")?, sha256: string("sha256")? };
+        let dropout = &state["dropout"];
+        let stream = Stream { seed: number(dropout, "seed")?, drawn: number(dropout, "drawn")? };
+        let saved = Saved { optimizer: string("optimizer")?, stream, sha256: string("sha256")? };
         Ok((Progress { step: number(&state, "step")?, loader, notes }, saved))
     }
 }

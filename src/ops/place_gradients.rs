@@ -8,7 +8,7 @@
 //! Nothing runs for this where the planner can let the gradients' producers write to the arena; the others are copied.
 
 use crate::kernel::{Candidate, Target};
-use crate::op::{Expected, GradIo, Io, Op, RefIo, Tolerance, expected};
+use crate::op::{Case, Expected, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{DType, Spec};
 use crate::tensor::Tensor;
 
@@ -57,4 +57,12 @@ impl Op for PlaceGradients {
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
         Tolerance::Exact
     }
+}
+
+/// Test cases.
+pub fn cases() -> Vec<Case> {
+    let case = |offsets: &[u64], shapes: &[&[usize]]| {
+        Case::new(PlaceGradients { offsets: offsets.to_vec() }, shapes)
+    };
+    vec![case(&[0, 512, 256], &[&[192], &[64], &[3, 5], &[7]]), case(&[256], &[&[20_000], &[131, 150]]), case(&[], &[&[64]])]
 }

@@ -30,6 +30,13 @@ crate::kernel! {
 }
 
 crate::kernel! {
+    /// Arranges weights that lie in whole octets.
+    mod gather_weights_octets = "shaders/conv2d/gather_weights_octets.wgsl";
+    params { octets: u32, out_channels: u32, tiles: u32, r: u32, s: u32, loads: u32, steps_c: u32 }
+    bind { w: Read, y: ReadWrite }
+}
+
+crate::kernel! {
     /// Convolves gathered rows into rows of any length.
     mod convolve = "shaders/conv2d/subgroup8.wgsl";
     params {
@@ -62,6 +69,9 @@ crate::kernel! {
 /// Multiply-adds that one step of a kernel's loop may unroll to: the driver's compile time grows with it.
 const UNROLLED: usize = 1_200;
 
+/// Stores that a tile may end with: each is a loop over lanes, and the driver's compile time grows faster with them.
+const STORES: usize = 256;
+
 /// Octets of a block, all phases together, that a lane can hold beside its sums.
 const HELD: usize = 6;
 
@@ -90,17 +100,26 @@ impl Layout {
         self.phases * self.octets
     }
 
-    /// The layout for `results` results of `taps` taps, or `None` when a lane cannot hold a block.
-    fn of(results: usize, taps: usize, stride: usize, dilation: usize) -> Option<Layout> {
+    /// The layout for `rows` rows of `results` results of `taps` taps, or `None` when a lane cannot hold a block.
+    fn of(rows: usize, results: usize, taps: usize, stride: usize, dilation: usize) -> Option<Layout> {
         let reach = (taps - 1) * dilation / stride;
         let phases = if taps == 1 || dilation.is_multiple_of(stride) { 1 } else { stride };
         let room = (reach + 8).next_multiple_of(8).max(16) - reach;
+        // Rows of even length are stored in pairs.
+        let even = results.is_multiple_of(2);
+        let room = if even { room / 2 * 2 } else { room };
         let blocks = results.div_ceil(room);
-        // Blocks of equal size; without reach, whole octets need no copy. Rows of even length are stored in pairs.
-        let even =
-            |tile: usize| if results.is_multiple_of(2) { tile.next_multiple_of(2).min(room) } else { tile };
-        let tile = if reach == 0 && blocks > 1 { room } else { even(results.div_ceil(blocks)) };
-        let layout = Layout { tile, blocks, octets: (tile + reach).div_ceil(8), phases };
+        let tile = if reach > 0 || blocks == 1 {
+            // Blocks of equal size.
+            let tile = results.div_ceil(blocks);
+            if even { tile.next_multiple_of(2) } else { tile }
+        } else {
+            // Whole octets need no copy. Smaller blocks may leave fewer lanes without work.
+            let work = |tile: usize| (rows * results.div_ceil(tile)).div_ceil(8) * tile;
+            if work(8) < work(room) { 8 } else { room }
+        };
+        let layout =
+            Layout { tile, blocks: results.div_ceil(tile), octets: (tile + reach).div_ceil(8), phases };
         (layout.size() <= HELD).then_some(layout)
     }
 }
@@ -138,7 +157,7 @@ impl Task {
     }
 
     fn layout(&self) -> Option<Layout> {
-        Layout::of(self.q, self.s, self.stride[1], self.dilation[1])
+        Layout::of(self.n * self.p, self.q, self.s, self.stride[1], self.dilation[1])
     }
 
     /// Rows of a gathered image.
@@ -211,8 +230,24 @@ fn gather(t: &Task, layout: Layout) -> Option<(Dispatch, u64)> {
 
 /// The copy of a task's weights in the order in which `convolve` reads them, with its bytes.
 fn arrange(t: &Task, tile_k: usize, channels: usize, loads: usize) -> (Dispatch, u64) {
-    let steps_c = t.c.div_ceil(channels);
-    let total = t.k.div_ceil(tile_k) * steps_c * t.r * loads * 8;
+    let (tiles, steps_c) = (t.k.div_ceil(tile_k), t.c.div_ceil(channels));
+    let total = tiles * steps_c * t.r * loads * 8;
+    let weights = t.c * t.r * t.s;
+    if !t.flip && weights.is_multiple_of(8) && t.c.is_multiple_of(channels) {
+        let dispatch = gather_weights_octets::dispatch(gather_weights_octets::Params {
+            octets: (weights / 8) as u32,
+            out_channels: t.k as u32,
+            tiles: tiles as u32,
+            r: t.r as u32,
+            s: t.s as u32,
+            loads: loads as u32,
+            steps_c: steps_c as u32,
+        })
+        .constant("TILE_K", tile_k as u32)
+        .constant("CHANNELS", channels as u32)
+        .groups((tiles * tile_k / 8 * weights / 8).div_ceil(8) as u64);
+        return (dispatch, octet_bytes(total));
+    }
     let dispatch = gather_weights::dispatch(gather_weights::Params {
         total: total as u32,
         out_channels: t.k as u32,
@@ -253,7 +288,11 @@ fn convolution(
     let layout = t.layout()?;
     // Two channels at a time where there is one tap only: each step has to load and store all sums.
     let channels = if t.s == 1 && t.c > 1 { 2 } else { 1 };
-    let fits = |k: usize| k * layout.tile * channels * t.s <= UNROLLED && (k == 8 || t.k > k / 2);
+    let pairs = layout.tile.is_multiple_of(2) && t.q.is_multiple_of(2);
+    let stores = |k: usize| k * layout.tile / if pairs { 2 } else { 1 };
+    let fits = |k: usize| {
+        k * layout.tile * channels * t.s <= UNROLLED && stores(k) <= STORES && (k == 8 || t.k > k / 2)
+    };
     let tile_k = [64, 32, 16, 8].into_iter().find(|&k| fits(k))?;
     let (tiles_k, steps_c) = (t.k.div_ceil(tile_k), t.c.div_ceil(channels));
     let loads = (channels * t.s * tile_k).div_ceil(64);
@@ -292,7 +331,6 @@ fn convolution(
             })
         };
     }
-    let pairs = layout.tile.is_multiple_of(2) && t.q.is_multiple_of(2);
     let convolve = if pairs { convolve!(convolve_pairs) } else { convolve!(convolve) }
         .constant("TILE_K", tile_k as u32)
         .constant("TILE_Q", layout.tile as u32)

@@ -45,7 +45,7 @@ pub fn max_pool2d(s: &Stage<'_>) -> Result<Computed> {
         ceil_mode: g.flag("ceil_mode"),
     };
     let x = s.input("x");
-    let y = x.max_pool2d(g.counts("kernel"), config);
+    let y = x.max_pool2d_with(g.counts("kernel"), config);
     let indices = x.max_pool2d_indices(g.counts("kernel"), config);
     s.finish(&[("y", &y), ("indices", &indices)])
 }
@@ -58,7 +58,7 @@ pub fn avg_pool2d(s: &Stage<'_>) -> Result<Computed> {
         ceil_mode: g.flag("ceil_mode"),
         count_include_pad: g.flag("count_include_pad"),
     };
-    let y = s.input("x").avg_pool2d(g.counts("kernel"), config);
+    let y = s.input("x").avg_pool2d_with(g.counts("kernel"), config);
     s.finish(&[("y", &y)])
 }
 
@@ -236,7 +236,7 @@ pub fn resnet(s: &Stage<'_>) -> Result<Computed> {
     x = norms.apply(&x, "bn1.")?.relu();
     if stem["maxpool"].as_bool().unwrap() {
         let config = MaxPool2dConfig { stride: Some([2, 2]), padding: [1, 1], ..Default::default() };
-        x = x.max_pool2d([3, 3], config);
+        x = x.max_pool2d_with([3, 3], config);
     }
     let kind = g.attrs["kind"].as_str().unwrap();
     for (layer, blocks) in g.attrs["layers"].as_array().unwrap().iter().enumerate() {
