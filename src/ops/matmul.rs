@@ -376,7 +376,7 @@ impl Matmul {
         let (a, a_row, a_batch) = pack(0, self.a, (s.m, s.k), s.a_batch);
         let (b, b_row, b_batch) = pack(1, self.b, (s.k, s.n), s.b_batch);
         let c_row = s.n.div_ceil(w.width);
-        let direct = w.split.splits == 1 && s.n % w.width == 0;
+        let direct = w.split.splits == 1 && s.n.is_multiple_of(w.width);
         let c = if direct { Bind::Output(0) } else { Bind::Scratch(out.scratch.len()) };
         let (tiles_m, tiles_n) = (s.m.div_ceil(w.tile_m), s.n.div_ceil(w.tile_n));
         macro_rules! params {
@@ -408,7 +408,7 @@ impl Matmul {
         let dispatch = dispatch
             .constant("TRANS_A", self.a == Layout::Transposed)
             .constant("TRANS_B", self.b == Layout::Transposed)
-            .constant("K_TAIL", s.k % w.width != 0)
+            .constant("K_TAIL", !s.k.is_multiple_of(w.width))
             .bind(&[a, b, self.bias_bind(), c])
             .groups(tiles.div_ceil(w.per_group) as u64)
             .trips((w.split.length / w.width) as u64);

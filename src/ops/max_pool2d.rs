@@ -99,8 +99,8 @@ impl Windows {
     fn pairs(&self, x: Shape) -> bool {
         let two = [2, 2];
         (self.kernel, self.stride, self.padding, self.dilation) == (two, two, [0, 0], [1, 1])
-            && x[2] % 2 == 0
-            && x[3] % 2 == 0
+            && x[2].is_multiple_of(2)
+            && x[3].is_multiple_of(2)
     }
 }
 
@@ -164,7 +164,7 @@ impl Op for MaxPool2d {
         let (len, out_w) = (y.elements(), y[3]);
         let bind = [Bind::Input(0), Bind::Output(0)];
         let mut fast = Vec::new();
-        if out_w % 2 == 0 {
+        if out_w.is_multiple_of(2) {
             let params = double_pairs::Params { len: (len / 2) as u32, out_w: (out_w / 2) as u32 };
             let d = double_pairs::dispatch(params).bind(&bind).groups((len / 2).div_ceil(64) as u64);
             fast.push(Candidate::new("double_pairs").needs(Needs::SUBGROUP8).dispatch(d));
@@ -274,7 +274,7 @@ impl Op for MaxPool2dBackward {
         let (len, out_w) = (y.elements(), y[3]);
         let bind = [Bind::Input(0), Bind::Input(1), Bind::Output(0)];
         let mut fast = Vec::new();
-        if out_w % 2 == 0 {
+        if out_w.is_multiple_of(2) {
             let params = double_pairs_backward::Params { len: (len / 2) as u32, out_w: (out_w / 2) as u32 };
             let groups = (len / 2).div_ceil(64) as u64;
             let d = double_pairs_backward::dispatch(params).bind(&bind).groups(groups);

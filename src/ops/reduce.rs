@@ -201,7 +201,7 @@ impl Op for MaxBackward {
 }
 
 impl Tensor {
-    /// The sum over `axes`, which are removed. No axes: a copy of nothing but the shape's meaning, the tensor itself.
+    /// The sum over `axes`, which are removed; without axes the tensor itself.
     /// (PyTorch's `sum(dim)`.)
     ///
     /// # Panics

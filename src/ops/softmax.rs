@@ -55,7 +55,7 @@ impl Lines {
 
     /// Whether whole octets make up a line.
     fn octets(self) -> bool {
-        self.inner == 1 && self.d % 8 == 0
+        self.inner == 1 && self.d.is_multiple_of(8)
     }
 }
 
