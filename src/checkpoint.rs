@@ -1,6 +1,205 @@
 //! Weights and training state in files.
+//!
+//! A checkpoint is one safetensors file. Weights, buffers and counters have their own names, so any reader of
+//! safetensors (and [`Params::load`]) finds them; optimiser state lies next to them as `optimizer/<state>/<parameter>`.
+//! The one entry of `__metadata__`, `recurve`, is a JSON object with the numbers of a [`Progress`], and a SHA-256 of all of
+//! this, which is checked before anything is loaded. A file is written under another name in the same folder, forced to
+//! disk and renamed, so there is always one that is whole.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod atomic;
+mod progress;
+mod tensor_file;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use atomic::write_atomically;
+pub use progress::Progress;
+pub(crate) use tensor_file::{TensorFile, Tensors};
+
+use crate::error::Result;
+use crate::optim::{Optimizer, Rule};
+use crate::params::{Match, Params};
+use std::io::{Read, Seek};
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::Path;
+use std::sync::Arc;
+
+/// What names of optimiser state begin with; no parameter's name has a slash.
+pub(crate) const OPTIMIZER: &str = "optimizer/";
 
 /// Why weights or a checkpoint could not be read or written.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CheckpointError {}
+pub enum CheckpointError {
+    /// The system refused to read or write.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file or folder; empty when the data is in memory.
+        path: String,
+        /// The system's error.
+        error: Arc<std::io::Error>,
+    },
+    /// The file ends before its header does, or is shorter or longer than its header says.
+    #[error("the file has {found} bytes, but its header asks for {expected}")]
+    Length {
+        /// Bytes of the file.
+        found: u64,
+        /// Bytes that there should be.
+        expected: u64,
+    },
+    /// The header is longer than the format allows.
+    #[error("a header of {bytes} bytes is above the limit of {limit}")]
+    HeaderTooLarge {
+        /// What the file says.
+        bytes: u64,
+        /// The format's limit.
+        limit: u64,
+    },
+    /// The header is no safetensors header.
+    #[error("the header is not valid: {reason}")]
+    Header {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor has elements of a type that cannot be loaded.
+    #[error("{name} has elements of type {dtype}, expected {expected}")]
+    DType {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: String,
+        /// What can be loaded.
+        expected: &'static str,
+    },
+    /// A count is negative.
+    #[error("{name} is {value}, but counts are not negative")]
+    Count {
+        /// The tensor.
+        name: String,
+        /// Its value.
+        value: i64,
+    },
+    /// The file does not fit the model.
+    #[error(
+        "the file does not fit the model: missing {missing:?}, not in the model {unexpected:?}, other shapes {misshapen:?}"
+    )]
+    Mismatch {
+        /// Tensors of the model that the file does not have.
+        missing: Vec<String>,
+        /// Tensors of the file that the model does not have.
+        unexpected: Vec<String>,
+        /// Tensors of other shapes, with both.
+        misshapen: Vec<String>,
+    },
+    /// The file holds weights only, or comes from elsewhere.
+    #[error("the file has no training state: it is not a checkpoint")]
+    NotACheckpoint,
+    /// The training state is not what was written.
+    #[error("the training state is damaged: {field}")]
+    State {
+        /// The part that cannot be read.
+        field: &'static str,
+    },
+    /// The checkpoint was written by a later version.
+    #[error("the checkpoint has format {found}, known is {known}")]
+    Format {
+        /// The file's format.
+        found: u64,
+        /// The format that this version reads.
+        known: u64,
+    },
+    /// The contents are not what was written.
+    #[error("the checkpoint is damaged: its SHA-256 is {found}, written was {expected}")]
+    Hash {
+        /// The hash of what is there.
+        found: String,
+        /// The hash that the file names.
+        expected: String,
+    },
+    /// The checkpoint belongs to another kind of optimiser.
+    #[error("the checkpoint has state of {found}, not of {expected}")]
+    Optimizer {
+        /// The optimiser that wrote it.
+        found: String,
+        /// The one that should go on.
+        expected: String,
+    },
+}
+
+impl CheckpointError {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn io(path: &Path, error: std::io::Error) -> Self {
+        CheckpointError::Io { path: path.display().to_string(), error: Arc::new(error) }
+    }
+}
+
+/// Writes a checkpoint to `path`, replacing the file there in one go. After a crash at any moment the old file or the new
+/// one is there; a left-over `.<name>.<number>.partial` next to it can be deleted.
+///
+/// # Errors
+/// [`CheckpointError::Io`] when it cannot be written, and whatever stopped the computation.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn save<R: Rule>(
+    path: impl AsRef<Path>,
+    params: &Params,
+    optimizer: &Optimizer<R>,
+    progress: &Progress,
+) -> Result<()> {
+    let bytes = pollster::block_on(to_bytes(params, optimizer, progress))?;
+    write_atomically(path.as_ref(), &bytes)?;
+    Ok(())
+}
+
+/// What [`save`] writes: the same bytes for the same state.
+///
+/// # Errors
+/// Whatever stopped the computation: see [`Error`](crate::Error).
+pub async fn to_bytes<R: Rule>(params: &Params, optimizer: &Optimizer<R>, progress: &Progress) -> Result<Vec<u8>> {
+    let mut tensors = Tensors::default();
+    params.collect(&mut tensors).await?;
+    optimizer.collect(&mut tensors).await?;
+    let state = progress.to_json(R::NAME, params.stream(), &tensors.digest());
+    Ok(tensors.to_bytes(Some(state))?)
+}
+
+/// Loads a checkpoint into a model and its optimiser. Training goes on with the very bits it would have gone on with.
+/// Either all of it is loaded or nothing.
+///
+/// # Errors
+/// [`CheckpointError`] when the file is damaged or does not fit, and the device's failure.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn load<R: Rule>(path: impl AsRef<Path>, params: &Params, optimizer: &mut Optimizer<R>) -> Result<Progress> {
+    load_from(&mut TensorFile::open(path.as_ref())?, params, optimizer)
+}
+
+/// [`load`] from memory.
+///
+/// # Errors
+/// As `load`.
+pub fn load_bytes<R: Rule>(bytes: &[u8], params: &Params, optimizer: &mut Optimizer<R>) -> Result<Progress> {
+    let mut file = TensorFile::new(std::io::Cursor::new(bytes), bytes.len() as u64)?;
+    load_from(&mut file, params, optimizer)
+}
+
+fn load_from<F: Read + Seek, R: Rule>(
+    file: &mut TensorFile<F>,
+    params: &Params,
+    optimizer: &mut Optimizer<R>,
+) -> Result<Progress> {
+    let text = file.state().ok_or(CheckpointError::NotACheckpoint)?.to_string();
+    let (progress, saved) = Progress::from_json(&text)?;
+    // The hash covers the text of the state as it would be written again.
+    let found = progress.hash(&saved.optimizer, saved.stream, &file.digest()?);
+    if found != saved.sha256 {
+        return Err(CheckpointError::Hash { found, expected: saved.sha256 }.into());
+    }
+    if saved.optimizer != R::NAME {
+        return Err(CheckpointError::Optimizer { found: saved.optimizer, expected: R::NAME.into() }.into());
+    }
+    let weights = params.stage(file, Match::Strict)?;
+    let state = optimizer.stage(file)?;
+    weights.apply()?;
+    optimizer.restore(state)?;
+    params.set_stream(saved.stream);
+    Ok(progress)
+}

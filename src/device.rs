@@ -64,7 +64,7 @@ struct Inner {
     deferred: Mutex<Option<Error>>,
     one: OnceLock<Arc<trace::Leaf>>,
     /// Set by tests that compare with node-at-a-time execution.
-    unfused: AtomicBool,
+    stepwise: AtomicBool,
     counters: Mutex<Timings>,
 }
 
@@ -228,7 +228,7 @@ impl Device {
             plans: Mutex::default(),
             deferred: Mutex::default(),
             one: OnceLock::new(),
-            unfused: AtomicBool::new(false),
+            stepwise: AtomicBool::new(false),
             counters: Mutex::default(),
         };
         Device(Arc::new(inner))
@@ -419,6 +419,14 @@ impl Device {
         }
     }
 
+    /// Waits, without blocking the thread, until no more than a few steps are on their way.
+    pub(crate) async fn throttle(&self) -> Result<()> {
+        match &self.0.engine {
+            Engine::Cpu(_) => Ok(()),
+            Engine::Gpu(gpu) => gpu.throttle().await,
+        }
+    }
+
     /// What the device has done so far.
     pub fn counters(&self) -> Counters {
         let mut counters = match &self.0.engine {
@@ -562,7 +570,7 @@ impl Device {
             plans.cached.push(plan.clone());
             return Ok(plan);
         }
-        let program = match self.0.unfused.load(Ordering::Relaxed) {
+        let program = match self.runs_node_by_node() {
             false => Program::plan(listing, self.target())?,
             true => Program::unfused(listing, self.target())?,
         };
@@ -599,12 +607,19 @@ impl Device {
         }
     }
 
-    pub(crate) fn plan_without_fusion(&self) {
-        self.0.unfused.store(true, Ordering::Relaxed);
+    /// Runs every node as soon as it is appended, without fusion, from now on.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn run_node_by_node(&self) {
+        self.0.stepwise.store(true, Ordering::Relaxed);
         self.0.plans.lock().unwrap().cached.clear();
     }
 
+    pub(crate) fn runs_node_by_node(&self) -> bool {
+        self.0.stepwise.load(Ordering::Relaxed)
+    }
+
     /// What the program that ran last was planned from.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn last_listing(&self) -> Option<Listing> {
         self.0.plans.lock().unwrap().cached.last().map(|plan| plan.listing.clone())
     }

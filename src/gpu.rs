@@ -38,7 +38,12 @@ pub(crate) struct Engine {
     pipelines: Pipelines,
     /// Held while slots are written and submitted: recordings share them.
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
+    /// Comes when the last step given to [`throttle`](Engine::throttle) has finished.
+    #[cfg(target_arch = "wasm32")]
+    submitted: Mutex<Option<futures_intrusive::channel::shared::OneshotReceiver<()>>>,
     made: Arc<Made>,
+    /// Bytes written since the last submit.
+    staged: AtomicU64,
 }
 
 /// Counts of objects created; see [`Counters`].
@@ -62,7 +67,20 @@ impl Engine {
         let made = Arc::<Made>::default();
         let pool = Pool::new(&device, &funnel, &made, target.max_buffer);
         let pipelines = Pipelines::new(&device, &funnel, &made);
-        Engine { name, target, device, queue, funnel, pool, pipelines, in_flight: Mutex::default(), made }
+        Engine {
+            name,
+            target,
+            device,
+            queue,
+            funnel,
+            pool,
+            pipelines,
+            in_flight: Mutex::default(),
+            #[cfg(target_arch = "wasm32")]
+            submitted: Mutex::default(),
+            made,
+            staged: AtomicU64::new(0),
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -119,12 +137,17 @@ impl Engine {
         self.check()
     }
 
-    /// `write_buffer` keeps staging memory until the next submit, so large uploads are cut and flushed.
+    /// `write_buffer` keeps staging memory until the next submit, so large uploads are cut, and after much has been
+    /// written without a submit there is an empty one.
     fn write(&self, buffer: &wgpu::Buffer, offset: u64, data: &[u8]) -> Result<()> {
         const PART: usize = 32 << 20;
+        // What a write of a few bytes was measured to keep.
+        const OVERHEAD: u64 = 8 << 10;
         for (i, part) in data.chunks(PART).enumerate() {
             self.queue.write_buffer(buffer, offset + (i * PART) as u64, part);
-            if data.len() > PART {
+            let staged = part.len() as u64 + OVERHEAD;
+            if self.staged.fetch_add(staged, Ordering::Relaxed) + staged >= PART as u64 {
+                self.staged.store(0, Ordering::Relaxed);
                 self.queue.submit([]);
                 self.poll(wgpu::PollType::Poll)?;
             }
@@ -190,6 +213,7 @@ impl Engine {
     fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex> {
         let index = self.queue.submit([encoder.finish()]);
         self.made.submits.fetch_add(1, Ordering::Relaxed);
+        self.staged.store(0, Ordering::Relaxed);
         self.check()?;
         Ok(index)
     }
@@ -203,6 +227,26 @@ impl Engine {
     #[cfg(target_arch = "wasm32")]
     fn wait_for(&self, _index: wgpu::SubmissionIndex) -> Result<()> {
         self.poll(wgpu::PollType::Poll)
+    }
+
+    /// A run has waited for the oldest step already.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn throttle(&self) -> Result<()> {
+        self.check()
+    }
+
+    /// Waits for the last but one step: a browser goes on with others in the meantime.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn throttle(&self) -> Result<()> {
+        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+        self.queue.on_submitted_work_done(move || {
+            let _ = sender.send(());
+        });
+        let earlier = self.submitted.lock().unwrap().replace(receiver);
+        if let Some(earlier) = earlier {
+            earlier.receive().await;
+        }
+        self.check()
     }
 
     /// Waits until everything submitted has finished.

@@ -1,6 +1,23 @@
-//! Recurve trains and runs convolutional and recurrent neural networks on any GPU through wgpu.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map of the crate
+//! | what | where |
+//! |---|---|
+//! | devices, tensors, gradients | [`Device`], [`Tensor`], [`Gradients`], [`no_grad`] |
+//! | layers and their parameters | [`nn`], [`Params`] |
+//! | training | [`optim`], [`schedule`], [`checkpoint`], [`data`] |
+//! | every op, with formula and source | [`ops`] |
+//! | ops of your own | [`op::Op`], [`kernel!`], [`testing`] |
+//! | what goes wrong | [`Error`], [`ShapeError`] |
+//!
+//! # What you can rely on
+//! - Calls on tensors only note what is to be computed. Reading a value, and [`optim`]'s `step`, run it.
+//! - Wrong shapes panic where the call was made, with every operand's shape; [`Tensor::try_apply`] returns them as
+//!   errors. What depends on the world returns [`Result`].
+//! - What you hold is what is kept. A loop that drops its losses and gradients does not grow.
+//! - From the second step of a shape on, no GPU object is created.
+//! - Same adapter, driver, build and seed: the same bits.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 mod clock;
 mod cpu;
@@ -11,9 +28,12 @@ mod error;
 mod gpu;
 mod grad;
 pub mod kernel;
+pub mod nn;
 pub mod op;
 pub mod ops;
+pub mod optim;
 pub mod parallel;
+pub mod params;
 pub mod pointwise;
 mod program;
 pub mod schedule;
@@ -30,6 +50,8 @@ pub use gpu::AdapterEntry;
 pub use gpu::adapter::adapters;
 pub use gpu::shader;
 pub use grad::Gradients;
+pub use optim::{Adam, AdamConfig, AdamW, AdamWConfig, Clip, Optimizer, ParamGroup, RmsProp, RmsPropConfig, Sgd, SgdConfig};
+pub use params::{Init, Param, Params, Scope};
 pub use shape::{ALIGN, DType, MAX_RANK, Shape, Spec};
 pub use tensor::Tensor;
 pub use trace::no_grad;

@@ -326,6 +326,8 @@ pub struct Case {
     pub scalars: Vec<Scalar>,
     /// Whether the gradient is compared with finite differences (needs a smooth neighbourhood and small sizes).
     pub gradient: bool,
+    /// Inputs that the op takes as constants: its rule must give them no gradient, though the result depends on them.
+    pub constants: Vec<usize>,
 }
 
 impl Case {
@@ -333,7 +335,7 @@ impl Case {
     pub fn new(op: impl Op + Clone + Eq + Hash, shapes: &[&[usize]]) -> Self {
         let fill = Fill::Normal { mean: 0.0, std: 1.0 };
         let inputs = shapes.iter().map(|&s| (Spec::f32(s), fill)).collect();
-        Case { op: Arc::new(op), inputs, scalars: Vec::new(), gradient: false }
+        Case { op: Arc::new(op), inputs, scalars: Vec::new(), gradient: false, constants: Vec::new() }
     }
 
     /// Replaces input `index`.
@@ -351,6 +353,12 @@ impl Case {
     /// The op's scalars.
     pub fn scalars(mut self, scalars: &[Scalar]) -> Self {
         self.scalars = scalars.to_vec();
+        self
+    }
+
+    /// Input `index` is a constant to the op: it has no gradient by definition.
+    pub fn constant(mut self, index: usize) -> Self {
+        self.constants.push(index);
         self
     }
 

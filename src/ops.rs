@@ -18,10 +18,12 @@ macro_rules! ops {
 }
 
 ops! {
+    adam,
     argmax,
     avg_pool2d,
     batch_norm,
     batch_norm_backward,
+    clip_grad,
     concat,
     conv2d,
     cross_entropy,
@@ -32,8 +34,11 @@ ops! {
     max_pool2d,
     pad,
     permute,
+    place_gradients,
     reduce,
     reshape,
+    rmsprop,
+    sgd,
     slice,
     softmax,
 }

@@ -13,7 +13,7 @@ mod run;
 pub use compare::{Mismatch, bounds, compare};
 pub use gradient::{GradientError, check_gradient, is_differentiable};
 pub(crate) use run::POISON;
-pub use run::{VariantError, check_variants, execute_node_by_node, explain_for, run_variant, variants};
+pub use run::{VariantError, check_variants, execute_node_by_node, explain_for, run_variant, variable, variants};
 
 use crate::op::{Case, Fill, Io, RefIo, Scalar, View, ViewMut};
 use crate::shape::{DType, Spec};

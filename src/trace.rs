@@ -255,7 +255,7 @@ pub(crate) fn append(
         let mut t = trace.lock().unwrap();
         t.pending_bytes += outputs.iter().map(Spec::bytes).sum::<u64>();
         t.pending.push(node);
-        t.pending.len() >= MAX_PENDING || t.pending_bytes >= MAX_PENDING_BYTES
+        t.pending.len() >= MAX_PENDING || t.pending_bytes >= MAX_PENDING_BYTES || device.runs_node_by_node()
     };
     if full && let Err(error) = run(device, &trace, &[]) {
         device.defer(error);
@@ -350,7 +350,7 @@ pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResul
     if updated {
         trace.release_updated();
     }
-    while trace.retired.len() > KEPT_RUNS {
+    while trace.retired.len() > KEPT_RUNS && !device.runs_node_by_node() {
         for node in trace.retired.pop_front().unwrap_or_default() {
             if let Some(node) = node.upgrade() {
                 node.release();

@@ -122,6 +122,23 @@ fn main(
                 }
             }
         }
+        let p0 = b_lo[0];
+        let q0 = b_hi[0];
+        let p1 = b_lo[1];
+        let q1 = b_hi[1];
+        let p2 = b_lo[2];
+        let q2 = b_hi[2];
+        let p3 = b_lo[3];
+        let q3 = b_hi[3];
+        let p4 = b_lo[4];
+        let q4 = b_hi[4];
+        let p5 = b_lo[5];
+        let q5 = b_hi[5];
+        let p6 = b_lo[6];
+        let q6 = b_hi[6];
+        let p7 = b_lo[7];
+        let q7 = b_hi[7];
+        // One statement per row and half, all eight steps of k: compilers work longer on more, shorter ones.
         //!unroll
         for (var g = 0u; g < GROUPS; g++) {
             if (TRANS_A) {
@@ -129,17 +146,32 @@ fn main(
                 let octet = a[a_at[g] + select(k + lane, min(k + lane, p.k - 1u), K_TAIL) * p.a_row];
                 let a_lo = select(vec4<f32>(0.0), evens(octet), !K_TAIL || k + lane < k_end);
                 let a_hi = select(vec4<f32>(0.0), odds(octet), !K_TAIL || k + lane < k_end);
+                let t0 = subgroupShuffle(a_lo, 0u);
+                let u0 = subgroupShuffle(a_hi, 0u);
+                let t1 = subgroupShuffle(a_lo, 1u);
+                let u1 = subgroupShuffle(a_hi, 1u);
+                let t2 = subgroupShuffle(a_lo, 2u);
+                let u2 = subgroupShuffle(a_hi, 2u);
+                let t3 = subgroupShuffle(a_lo, 3u);
+                let u3 = subgroupShuffle(a_hi, 3u);
+                let t4 = subgroupShuffle(a_lo, 4u);
+                let u4 = subgroupShuffle(a_hi, 4u);
+                let t5 = subgroupShuffle(a_lo, 5u);
+                let u5 = subgroupShuffle(a_hi, 5u);
+                let t6 = subgroupShuffle(a_lo, 6u);
+                let u6 = subgroupShuffle(a_hi, 6u);
+                let t7 = subgroupShuffle(a_lo, 7u);
+                let u7 = subgroupShuffle(a_hi, 7u);
                 //!unroll
                 for (var i = 0u; i < 4u; i++) {
-                    //!unroll
-                    for (var j = 0u; j < 8u; j++) {
-                        let even = subgroupShuffle(a_lo[i], j);
-                        let odd = subgroupShuffle(a_hi[i], j);
-                        acc_lo[g * 8u + i * 2u] += even * b_lo[j];
-                        acc_hi[g * 8u + i * 2u] += even * b_hi[j];
-                        acc_lo[g * 8u + i * 2u + 1u] += odd * b_lo[j];
-                        acc_hi[g * 8u + i * 2u + 1u] += odd * b_hi[j];
-                    }
+                    acc_lo[g * 8u + i * 2u] += t0[i] * p0 + t1[i] * p1 + t2[i] * p2 + t3[i] * p3
+                        + t4[i] * p4 + t5[i] * p5 + t6[i] * p6 + t7[i] * p7;
+                    acc_hi[g * 8u + i * 2u] += t0[i] * q0 + t1[i] * q1 + t2[i] * q2 + t3[i] * q3
+                        + t4[i] * q4 + t5[i] * q5 + t6[i] * q6 + t7[i] * q7;
+                    acc_lo[g * 8u + i * 2u + 1u] += u0[i] * p0 + u1[i] * p1 + u2[i] * p2 + u3[i] * p3
+                        + u4[i] * p4 + u5[i] * p5 + u6[i] * p6 + u7[i] * p7;
+                    acc_hi[g * 8u + i * 2u + 1u] += u0[i] * q0 + u1[i] * q1 + u2[i] * q2 + u3[i] * q3
+                        + u4[i] * q4 + u5[i] * q5 + u6[i] * q6 + u7[i] * q7;
                 }
             } else {
                 // This lane holds row g * 8 + lane of the tile: 8 values along k.
@@ -148,13 +180,12 @@ fn main(
                 let a_hi = odds(octet);
                 //!unroll
                 for (var r = 0u; r < 8u; r++) {
-                    let even = subgroupShuffle(a_lo, r);
-                    let odd = subgroupShuffle(a_hi, r);
-                    //!unroll
-                    for (var i = 0u; i < 4u; i++) {
-                        acc_lo[g * 8u + r] += even[i] * b_lo[i * 2u] + odd[i] * b_lo[i * 2u + 1u];
-                        acc_hi[g * 8u + r] += even[i] * b_hi[i * 2u] + odd[i] * b_hi[i * 2u + 1u];
-                    }
+                    let t = subgroupShuffle(a_lo, r);
+                    let u = subgroupShuffle(a_hi, r);
+                    acc_lo[g * 8u + r] += t.x * p0 + u.x * p1 + t.y * p2 + u.y * p3
+                        + t.z * p4 + u.z * p5 + t.w * p6 + u.w * p7;
+                    acc_hi[g * 8u + r] += t.x * q0 + u.x * q1 + t.y * q2 + u.y * q3
+                        + t.z * q4 + u.z * q5 + t.w * q6 + u.w * q7;
                 }
             }
         }

@@ -3,6 +3,7 @@
 use super::Made;
 use super::fault::Funnel;
 use crate::error::{Error, Result};
+use crate::kernel::Access;
 use crate::shape::ALIGN;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -105,6 +106,7 @@ pub(crate) struct Pool {
     max_buffer: u64,
     shelf: Mutex<Shelf>,
     slots: Mutex<Vec<Weak<Region>>>,
+    nothing: Mutex<[Option<Arc<Region>>; 2]>,
 }
 
 #[derive(Default)]
@@ -133,6 +135,8 @@ enum Kind {
 const MAX_IDLE_BYTES: u64 = 1 << 30;
 /// Values of at most this many bytes share pages, so that ten thousand kept losses are not ten thousand buffers.
 const CELL: u64 = 16;
+/// No kernel has more bindings than this.
+const EMPTY_BINDINGS: u64 = 64;
 const PAGE: u64 = 64 << 10;
 
 impl Pool {
@@ -144,6 +148,7 @@ impl Pool {
             max_buffer,
             shelf: Mutex::default(),
             slots: Mutex::default(),
+            nothing: Mutex::default(),
         })
     }
 
@@ -197,6 +202,17 @@ impl Pool {
             taken.push(region);
         }
         Ok(taken)
+    }
+
+    /// What empty operands are bound to: binding `i` gets [`ALIGN`] bytes at `i` times that. A buffer for reading and
+    /// one for writing, because no dispatch may use one buffer for both.
+    pub fn nothing(&self, access: Access) -> Result<Arc<Region>> {
+        let mut nothing = self.nothing.lock().unwrap();
+        let side = &mut nothing[(access == Access::ReadWrite) as usize];
+        if side.is_none() {
+            *side = Some(self.region(EMPTY_BINDINGS * ALIGN, "nothing")?);
+        }
+        Ok(side.clone().expect("made above"))
     }
 
     /// A place for `bytes` bytes; dropping it gives it back.

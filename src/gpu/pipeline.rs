@@ -72,6 +72,7 @@ impl Pipelines {
     }
 
     fn make(&self, (kernel, consts): &Key) -> Result<Arc<Pipeline>> {
+        let start = crate::clock::now();
         let refused = |message: String| Error::Shader { kernel: kernel.name.to_string(), message };
         let text = shader::expand(&kernel.source, consts).map_err(|e| refused(e.to_string()))?;
         let (layout, pipeline_layout) = self.layout(kernel);
@@ -100,6 +101,7 @@ impl Pipelines {
         }
         self.made.pipelines.fetch_add(1, Ordering::Relaxed);
         self.funnel.check()?;
+        log::debug!("pipeline {} {consts:?} made in {:?}", kernel.name, crate::clock::now() - start);
         Ok(Arc::new(Pipeline { pipeline, layout }))
     }
 

@@ -5,11 +5,11 @@ use super::pipeline::Pipeline;
 use super::{Engine, Made};
 use crate::device::Storage;
 use crate::error::Result;
-use crate::kernel::{Bind, Dispatch};
+use crate::kernel::{Access, Bind, Dispatch};
 use crate::op::Scalar;
 use crate::pointwise::{Function, Pointwise};
 use crate::program::{Origin, Place, Program, Step, ValueId};
-use crate::shape::Spec;
+use crate::shape::{ALIGN, Spec};
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -66,8 +66,15 @@ impl Recording {
             if dispatch.groups.contains(&0) {
                 continue;
             }
-            let bound: Vec<(&wgpu::Buffer, u64, u64)> =
-                dispatch.binds.iter().map(|&b| buffers.find(&slots, b)).collect();
+            let nothing = [engine.pool.nothing(Access::Read)?, engine.pool.nothing(Access::ReadWrite)?];
+            let bound: Vec<(&wgpu::Buffer, u64, u64)> = (dispatch.binds.iter().zip(&*dispatch.kernel.bindings))
+                .enumerate()
+                .map(|(i, (&bind, &(_, access)))| {
+                    // Empty operands are bound to something that exists; no kernel touches them.
+                    let nothing = nothing[(access == Access::ReadWrite) as usize].buffer();
+                    buffers.find(&slots, bind).unwrap_or((nothing, i as u64 * ALIGN, ALIGN))
+                })
+                .collect();
             let params = (uniform.buffer(), offset, dispatch.params.len() as u64);
             let bind_group = bind_group(&engine.device, &engine.made, &pipeline, params, &bound);
             let variant = step.kernels.as_ref().map_or("copy", |k| k.variant);
@@ -162,14 +169,15 @@ enum Buffers<'a> {
 }
 
 impl Buffers<'_> {
-    fn find<'s>(&'s self, slots: &'s [Arc<Region>], bind: Bind) -> (&'s wgpu::Buffer, u64, u64) {
-        let place = |program: &'s Program, value: ValueId| -> (&'s wgpu::Buffer, u64, u64) {
+    /// The buffer, offset and size that a binding gets; `None` for an operand without elements.
+    fn find<'s>(&'s self, slots: &'s [Arc<Region>], bind: Bind) -> Option<(&'s wgpu::Buffer, u64, u64)> {
+        let place = |program: &'s Program, value: ValueId| -> Option<(&'s wgpu::Buffer, u64, u64)> {
             let bytes = program.values[value].spec.padded_bytes();
             match &program.places[value] {
-                Place::Slot(slot) => (slots[*slot].buffer(), 0, bytes),
-                Place::Chunk(chunk, offset) => (chunk.gpu().buffer(), *offset, bytes),
-                // Empty operands are bound to something that exists; no kernel touches them.
-                Place::Nowhere => (slots[0].buffer(), 0, crate::shape::ALIGN),
+                _ if bytes == 0 => None,
+                Place::Slot(slot) => Some((slots[*slot].buffer(), 0, bytes)),
+                Place::Chunk(chunk, offset) => Some((chunk.gpu().buffer(), *offset, bytes)),
+                Place::Nowhere => None,
             }
         };
         match (self, bind) {
@@ -177,12 +185,12 @@ impl Buffers<'_> {
             (Buffers::Step { program, step }, Bind::Output(i)) => place(program, step.outputs[i]),
             (Buffers::Step { program, step }, Bind::Scratch(i)) => {
                 let slot = step.scratch[i];
-                (slots[slot].buffer(), 0, program.buffers[slot])
+                Some((slots[slot].buffer(), 0, program.buffers[slot]))
             }
             (Buffers::Copy { input, program, .. }, Bind::Input(_)) => place(program, *input),
             (Buffers::Copy { input, offset, program, step }, _) => {
-                let (buffer, _, _) = place(program, step.inputs[0]);
-                (buffer, *offset, program.values[*input].spec.padded_bytes())
+                let (buffer, _, _) = place(program, step.inputs[0])?;
+                Some((buffer, *offset, program.values[*input].spec.padded_bytes()))
             }
         }
     }

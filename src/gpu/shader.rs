@@ -24,6 +24,7 @@ use thiserror::Error;
 pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/activation.wgsl", include_str!("../../shaders/lib/activation.wgsl")),
     ("lib/class_weight.wgsl", include_str!("../../shaders/lib/class_weight.wgsl")),
+    ("lib/clip.wgsl", include_str!("../../shaders/lib/clip.wgsl")),
     ("lib/convolve_rows.wgsl", include_str!("../../shaders/lib/convolve_rows.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),

@@ -216,12 +216,22 @@ impl Default for AvgPool2dConfig {
 }
 
 impl Tensor {
-    /// The mean of each window of `[N, C, H, W]`: `[N, C, P, Q]`. (PyTorch's `avg_pool2d`.)
+    /// The mean of each square window of `[N, C, H, W]`, side by side: `[N, C, H / size, W / size]`.
+    /// (PyTorch's `avg_pool2d`.)
+    ///
+    /// # Panics
+    /// When the image is smaller than a window.
+    #[track_caller]
+    pub fn avg_pool2d(&self, kernel_size: usize) -> Tensor {
+        self.avg_pool2d_with([kernel_size; 2], AvgPool2dConfig::default())
+    }
+
+    /// The mean of each window of `[N, C, H, W]`: `[N, C, P, Q]`.
     ///
     /// # Panics
     /// When the windows do not fit the image, or padding exceeds half a window.
     #[track_caller]
-    pub fn avg_pool2d(&self, kernel_size: [usize; 2], config: AvgPool2dConfig) -> Tensor {
+    pub fn avg_pool2d_with(&self, kernel_size: [usize; 2], config: AvgPool2dConfig) -> Tensor {
         let windows = Windows {
             kernel: kernel_size,
             stride: config.stride.unwrap_or(kernel_size),

@@ -13,7 +13,7 @@
 //! | weight, with [`Weights::Classes`] | `[C]` |
 //! | loss | `[]`, or with [`Reduction::None`] `[N, ..]` |
 //!
-//! The scalar is ε. (PyTorch's `cross_entropy`.)
+//! The scalar is ε. Weights are constants: no gradient flows to them. (PyTorch's `cross_entropy`.)
 
 use crate::kernel::{Bind, Candidate, Dispatch};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
@@ -453,7 +453,7 @@ fn forward(op: CrossEntropy, shape: &[usize], smoothing: f64) -> Case {
         .scalars(&[Scalar::F(smoothing)])
         .input(1, target.0, target.1);
     if op.weights == Weights::Classes {
-        case = case.input(2, Spec::f32([c]), Fill::Uniform { low: 0.5, high: 2.0 });
+        case = case.input(2, Spec::f32([c]), Fill::Uniform { low: 0.5, high: 2.0 }).constant(2);
     }
     case
 }

@@ -417,7 +417,7 @@ impl Matmul {
         }
         let parts = w.split.splits * s.batch * s.m * c_row * w.width;
         let sum = self.split_sum(s, w.split.splits, c_row * w.width, c);
-        out.scratch(padded(parts)).dispatch(dispatch).dispatch(sum)
+        out.scratch(padded(parts)).dispatch(self.bare(dispatch)).dispatch(sum)
     }
 
     fn register_tile(&self, s: Sizes) -> Candidate {
@@ -490,7 +490,7 @@ impl Matmul {
         }
         let sum = self.split_sum(s, split.splits, s.n, Bind::Scratch(0));
         let parts = padded(split.splits * s.batch * s.m * s.n);
-        out.scratch(parts).dispatch(dispatch.bind(&bind(Bind::Scratch(0)))).dispatch(sum)
+        out.scratch(parts).dispatch(self.bare(dispatch).bind(&bind(Bind::Scratch(0)))).dispatch(sum)
     }
 
     fn split_sum(&self, s: Sizes, splits: usize, pitch: usize, parts: Bind) -> Dispatch {
@@ -510,6 +510,12 @@ impl Matmul {
     /// Lets `dispatch`, which writes the result, add the bias and apply the activation.
     fn finishing(&self, dispatch: Dispatch) -> Dispatch {
         dispatch.constant("BIAS", self.bias == Bias::Columns).constant("ACTIVATION", self.activation as u32)
+    }
+
+    /// Lets `dispatch`, which writes parts of the result, leave them bare. (The constants' own values, but equal lists
+    /// of constants share a pipeline.)
+    fn bare(&self, dispatch: Dispatch) -> Dispatch {
+        Matmul { bias: Bias::None, activation: Activation::None, ..*self }.finishing(dispatch)
     }
 
     fn bias_bind(&self) -> Bind {

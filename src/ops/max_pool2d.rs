@@ -352,12 +352,22 @@ impl MaxPool2dConfig {
 }
 
 impl Tensor {
-    /// The largest element of each window of `[N, C, H, W]`: `[N, C, P, Q]`. (PyTorch's `max_pool2d`.)
+    /// The largest element of each square window of `[N, C, H, W]`, side by side: `[N, C, H / size, W / size]`.
+    /// (PyTorch's `max_pool2d`.)
+    ///
+    /// # Panics
+    /// When the image is smaller than a window.
+    #[track_caller]
+    pub fn max_pool2d(&self, kernel_size: usize) -> Tensor {
+        self.max_pool2d_with([kernel_size; 2], MaxPool2dConfig::default())
+    }
+
+    /// The largest element of each window of `[N, C, H, W]`: `[N, C, P, Q]`.
     ///
     /// # Panics
     /// When the windows do not fit the image, or padding exceeds half a window.
     #[track_caller]
-    pub fn max_pool2d(&self, kernel_size: [usize; 2], config: MaxPool2dConfig) -> Tensor {
+    pub fn max_pool2d_with(&self, kernel_size: [usize; 2], config: MaxPool2dConfig) -> Tensor {
         let op = MaxPool2d { windows: config.windows(kernel_size), gives: Gives::Values };
         Tensor::apply1(op, &[self], &[])
     }
@@ -366,7 +376,7 @@ impl Tensor {
     /// (The indices of PyTorch's `max_pool2d(return_indices=True)`.)
     ///
     /// # Panics
-    /// As [`Tensor::max_pool2d`].
+    /// As [`Tensor::max_pool2d_with`].
     #[track_caller]
     pub fn max_pool2d_indices(&self, kernel_size: [usize; 2], config: MaxPool2dConfig) -> Tensor {
         let op = MaxPool2d { windows: config.windows(kernel_size), gives: Gives::Indices };

@@ -98,7 +98,9 @@ fn place_gradients(p: &mut Program) {
         let mut unplaced = Vec::new();
         for (i, &offset) in offsets.iter().enumerate() {
             let value = p.root(p.steps[at].inputs[i + 1]);
-            let clear = placeable(p, value, at, &arena.chunk);
+            // A value that is the gradient of two parameters is copied to both: a copy within the arena is not allowed.
+            let once = p.steps[at].inputs[1..].iter().filter(|&&v| p.root(v) == value).count() == 1;
+            let clear = once && placeable(p, value, at, &arena.chunk);
             match clear {
                 true => p.places[value] = Place::Chunk(arena.chunk.clone(), arena.offset + offset),
                 false => unplaced.push(i),

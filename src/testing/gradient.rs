@@ -32,6 +32,18 @@ pub enum GradientError {
         /// The largest slope.
         slope: f64,
     },
+    /// The case asks for a check of an op without a floating-point result.
+    #[error("{case}: no result has a gradient to check")]
+    NoResult {
+        /// The case.
+        case: String,
+    },
+    /// The rule gives a gradient of an input that the case calls a constant.
+    #[error("{what}: a gradient of a constant")]
+    OfConstant {
+        /// The case and the input.
+        what: String,
+    },
     /// The program did not run.
     #[error(transparent)]
     Run(#[from] Error),
@@ -78,6 +90,9 @@ pub fn check_gradient(case: &Case, seed: u64) -> Result<(), GradientError> {
     let inputs = fill(case, seed);
     let (_, outputs) = specs(case);
     let smooth: Vec<usize> = (0..outputs.len()).filter(|&j| outputs[j].dtype == DType::F32).collect();
+    if smooth.is_empty() {
+        return Err(GradientError::NoResult { case: super::describe(case) });
+    }
     check_flow(case, &inputs, &smooth, seed)?;
     if smooth.len() > 1 {
         for &j in &smooth {
@@ -100,6 +115,13 @@ fn check_flow(case: &Case, inputs: &[Vec<f64>], through: &[usize], seed: u64) ->
     };
     let rules = by_rule(case, inputs, through, &upstream)?;
     for (i, (spec, _)) in case.inputs.iter().enumerate().filter(|(_, (s, _))| s.dtype == DType::F32) {
+        let what = format!("gradient of input {i} through results {through:?} of {}", super::describe(case));
+        if case.constants.contains(&i) {
+            match &rules[i] {
+                None => continue,
+                Some(_) => return Err(GradientError::OfConstant { what }),
+            }
+        }
         let mut shifted = inputs.to_vec();
         let mut slope = |at: usize| {
             let mut side = |step: f64| {
@@ -111,7 +133,6 @@ fn check_flow(case: &Case, inputs: &[Vec<f64>], through: &[usize], seed: u64) ->
             slope
         };
         let differences: Vec<f64> = (0..spec.elements()).map(&mut slope).collect();
-        let what = format!("gradient of input {i} through results {through:?} of {}", super::describe(case));
         match &rules[i] {
             Some(rule) => {
                 let bounds: Vec<f64> = differences.iter().map(|d| ABSOLUTE + RELATIVE * d.abs()).collect();

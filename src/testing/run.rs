@@ -117,9 +117,10 @@ pub enum VariantError {
     Mismatch(#[from] Box<Mismatch>),
 }
 
-/// From now on `device` plans without fusion: what planned programs are compared with.
+/// From now on `device` runs every op by itself as soon as it is called, without fusion: what planned programs are
+/// compared with.
 pub fn execute_node_by_node(device: &Device) {
-    device.plan_without_fusion();
+    device.run_node_by_node();
 }
 
 /// The program that ran last on `device`, planned for another target: `None` is the CPU engine.
@@ -129,6 +130,22 @@ pub fn execute_node_by_node(device: &Device) {
 pub fn explain_for(device: &Device, target: Option<&Target>) -> Result<String> {
     let listing = device.last_listing().unwrap_or_default();
     Ok(Program::plan(&listing, target)?.to_string())
+}
+
+/// A variable in an arena chunk of its own, for ops that update an input in place.
+///
+/// # Errors
+/// The device's failure.
+///
+/// # Panics
+/// When the number of values is not the number of elements.
+pub fn variable(device: &Device, values: &[f32], shape: impl Into<Shape>) -> Result<Arc<Variable>> {
+    let shape = shape.into();
+    let bytes = Spec::f32(shape).padded_bytes().max(ALIGN);
+    let chunk = device.new_chunk(bytes, "tested")?;
+    let variable = Variable::new(device, &chunk, 0, shape, "tested", false);
+    variable.set(values)?;
+    Ok(variable)
 }
 
 /// A program of one node, with what it runs on.
@@ -145,9 +162,8 @@ impl Node {
         let mut operands = Vec::new();
         for (i, (spec, data)) in input_specs.iter().zip(inputs).enumerate() {
             if case.op.updates().contains(&i) {
-                let chunk = device.new_chunk(spec.padded_bytes().max(ALIGN), "tested")?;
-                let variable = Variable::new(device, &chunk, 0, spec.shape, format!("input{i}"), false);
-                variable.set(&data.iter().map(|&v| v as f32).collect::<Vec<_>>())?;
+                let values: Vec<f32> = data.iter().map(|&v| v as f32).collect();
+                let variable = variable(device, &values, spec.shape)?;
                 operands.push(Operand::Variable(variable.site().clone()));
                 node.updated.push(variable);
             } else {

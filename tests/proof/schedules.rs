@@ -5,12 +5,12 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The goldens of this repository, or another folder of the same form.
-fn goldens() -> PathBuf {
+pub fn goldens() -> PathBuf {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
     std::env::var_os("RECURVE_GOLDENS").map_or_else(own, PathBuf::from)
 }
 
-fn number(hyper: &Value, name: &str, default: f64) -> f64 {
+pub fn number(hyper: &Value, name: &str, default: f64) -> f64 {
     hyper.get(name).map_or(default, |v| v.as_f64().unwrap_or_else(|| panic!("{name} is not a number: {v}")))
 }
 
@@ -19,7 +19,7 @@ fn count(hyper: &Value, name: &str) -> u64 {
 }
 
 /// The schedule that the attributes of a golden case describe.
-fn schedule_of(attrs: &Value) -> Schedule {
+pub fn schedule_of(attrs: &Value) -> Schedule {
     let hyper = &attrs["hyper"];
     let lr = attrs["base_lr"].as_f64().unwrap();
     let step =

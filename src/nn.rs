@@ -1,0 +1,79 @@
+//! Layers: plain structs over [`Params`](crate::Params), with PyTorch's names and initial values.
+//!
+//! A layer registers its parameters in the scope that it is given, and computes with them in `forward`. There is no
+//! layer trait: a model is a struct of your own whose `forward` calls those of its parts. What differs between training and
+//! evaluation takes a [`Mode`].
+
+mod batch_norm2d;
+mod conv2d;
+mod dropout;
+mod linear;
+mod pool2d;
+
+pub use batch_norm2d::{BatchNorm2d, BatchNorm2dConfig, RunningStats};
+pub use conv2d::Conv2d;
+pub use dropout::Dropout;
+pub use linear::Linear;
+pub use pool2d::{AvgPool2d, MaxPool2d};
+
+use crate::tensor::Tensor;
+
+/// Whether a model is being trained: an argument, not hidden state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Batch statistics, dropout.
+    Train,
+    /// Running statistics, no dropout.
+    Eval,
+}
+
+/// Height and width of a kernel or window; one number stands for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Size2d {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl From<usize> for Size2d {
+    fn from(n: usize) -> Self {
+        Size2d { height: n, width: n }
+    }
+}
+
+impl From<[usize; 2]> for Size2d {
+    fn from([height, width]: [usize; 2]) -> Self {
+        Size2d { height, width }
+    }
+}
+
+impl From<Size2d> for [usize; 2] {
+    fn from(size: Size2d) -> Self {
+        [size.height, size.width]
+    }
+}
+
+/// Joins all axes from `start_axis` on. PyTorch's `Flatten`, which starts at axis 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flatten {
+    /// The first axis that is joined.
+    pub start_axis: usize,
+}
+
+impl Default for Flatten {
+    fn default() -> Self {
+        Flatten { start_axis: 1 }
+    }
+}
+
+impl Flatten {
+    /// `[N, ..]` becomes `[N, product of the rest]`.
+    ///
+    /// # Panics
+    /// When there are fewer than `start_axis` axes.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.flatten(self.start_axis)
+    }
+}

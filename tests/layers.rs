@@ -1,0 +1,153 @@
+//! Layers: PyTorch's names and shapes, modes, running statistics, dropout.
+
+mod support;
+
+use recurve::nn::{
+    AvgPool2d, BatchNorm2d, BatchNorm2dConfig, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Mode, RunningStats,
+};
+use recurve::ops::conv2d::Conv2dConfig;
+use recurve::{Device, Params, Tensor, no_grad};
+
+fn ramp(dev: &Device, shape: &[usize]) -> Tensor {
+    let n: usize = shape.iter().product();
+    dev.tensor((0..n).map(|i| ((i * 7) % 11) as f32 - 4.0).collect::<Vec<_>>(), shape)
+}
+
+fn running(bn: &BatchNorm2d) -> (Vec<f32>, Vec<f32>, u64) {
+    let RunningStats { running_mean, running_var, num_batches_tracked } = bn.running.as_ref().unwrap();
+    let read = |p: &recurve::Param| p.tensor().to_vec().unwrap();
+    (read(running_mean), read(running_var), num_batches_tracked.get())
+}
+
+#[test]
+fn names_and_shapes_are_pytorchs() {
+    let p = Params::new(&Device::cpu(), 0);
+    let block = p.at("layer1.0");
+    Conv2d::without_bias(&block.at("conv1"), 6, 8, [3, 5], Conv2dConfig { groups: 2, ..Default::default() });
+    BatchNorm2d::new(&block.at("bn1"), 8, Default::default());
+    Linear::new(&p.at("fc"), 8, 10);
+    let named: Vec<String> = p.named().iter().map(|p| format!("{p:?}")).collect();
+    let want = [
+        "layer1.0.conv1.weight [8, 3, 3, 5]",
+        "layer1.0.bn1.weight [8]",
+        "layer1.0.bn1.bias [8]",
+        "layer1.0.bn1.running_mean [8]",
+        "layer1.0.bn1.running_var [8]",
+        "fc.weight [10, 8]",
+        "fc.bias [10]",
+    ];
+    assert_eq!(named, want);
+    assert_eq!(p.counters()[0].name(), "layer1.0.bn1.num_batches_tracked");
+    assert_eq!(p.elements(), 8 * 3 * 15 + 16 + 90);
+}
+
+#[test]
+fn a_stack_of_layers() {
+    for dev in support::devices() {
+        let p = Params::new(&dev, 3);
+        let conv = Conv2d::new(&p.at("conv"), 2, 4, 3, Conv2dConfig { padding: 1.into(), ..Default::default() });
+        let fc = Linear::new(&p.at("fc"), 4 * 2 * 2, 3);
+        let x = ramp(&dev, &[2, 2, 8, 8]);
+        let h = MaxPool2d::new(2, Default::default()).forward(&conv.forward(&x).relu());
+        let h = AvgPool2d::new([2, 2], Default::default()).forward(&h);
+        let y = fc.forward(&Flatten::default().forward(&h));
+        assert_eq!(y.shape().dims(), [2, 3]);
+        let gradients = y.sum(&[0, 1]).backward();
+        for param in p.named() {
+            let gradient = param.gradient(&gradients).unwrap().to_vec().unwrap();
+            assert!(gradient.iter().any(|&g| g != 0.0), "{dev:?} {param:?}");
+        }
+        // The bias of the last layer is added once per sample.
+        assert_eq!(p.get("fc.bias").unwrap().gradient(&gradients).unwrap().to_vec().unwrap(), [2.0; 3]);
+    }
+}
+
+/// Mean and unbiased variance of each channel.
+fn statistics(values: &[f32], channels: usize, per_image: usize) -> Vec<(f64, f64)> {
+    let of = |c| {
+        let picked = values.iter().enumerate().filter(move |(i, _)| i / per_image % channels == c);
+        let picked: Vec<f64> = picked.map(|(_, &v)| f64::from(v)).collect();
+        let n = picked.len() as f64;
+        let mean = picked.iter().sum::<f64>() / n;
+        (mean, picked.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0))
+    };
+    (0..channels).map(of).collect()
+}
+
+#[test]
+fn running_statistics_move_in_training_only() {
+    for dev in support::devices() {
+        for momentum in [Some(0.25), None] {
+            let p = Params::new(&dev, 0);
+            let config = BatchNorm2dConfig { momentum, ..Default::default() };
+            let bn = BatchNorm2d::new(&p.at("bn"), 3, config);
+            let mut want = vec![(0.0, 1.0); 3];
+            for step in 1..4 {
+                let x = ramp(&dev, &[step + 1, 3, 2, 5]).mul_scalar(step as f64);
+                // Reading the result twice must not count the batch twice.
+                let y = bn.forward(&x, Mode::Train);
+                y.to_vec().unwrap();
+                y.add_scalar(1.0).to_vec().unwrap();
+                bn.forward(&x.mul_scalar(100.0), Mode::Eval).to_vec().unwrap();
+                let m = momentum.unwrap_or(1.0 / step as f64);
+                for (want, of) in want.iter_mut().zip(statistics(&x.to_vec().unwrap(), 3, 10)) {
+                    want.0 += m * (of.0 - want.0);
+                    want.1 += m * (of.1 - want.1);
+                }
+                let (mean, var, batches) = running(&bn);
+                assert_eq!(batches, step as u64);
+                for (c, want) in want.iter().enumerate() {
+                    assert!((f64::from(mean[c]) - want.0).abs() < 1e-5 * (1.0 + want.0.abs()), "{dev:?} {mean:?}");
+                    assert!((f64::from(var[c]) - want.1).abs() < 1e-5 * (1.0 + want.1.abs()), "{dev:?} {var:?}");
+                }
+            }
+            let x = ramp(&dev, &[1, 3, 1, 2]);
+            let got = no_grad(|| bn.forward(&x, Mode::Eval)).to_vec().unwrap();
+            for (i, (got, x)) in got.iter().zip(x.to_vec().unwrap()).enumerate() {
+                let (mean, var) = want[i / 2];
+                let want = (f64::from(x) - mean) / (var + 1e-5).sqrt();
+                assert!((f64::from(*got) - want).abs() < 1e-5, "{dev:?}: {got}, not {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_running_statistics_evaluation_uses_the_batch() {
+    let dev = Device::cpu();
+    let p = Params::new(&dev, 0);
+    let config = BatchNorm2dConfig { track_running_stats: false, affine: false, ..Default::default() };
+    let bn = BatchNorm2d::new(&p.at("bn"), 2, config);
+    assert!(p.named().is_empty() && p.counters().is_empty());
+    let x = ramp(&dev, &[3, 2, 2, 2]);
+    let (train, eval) = (bn.forward(&x, Mode::Train), bn.forward(&x, Mode::Eval));
+    assert_eq!(train.to_vec().unwrap(), eval.to_vec().unwrap());
+}
+
+#[test]
+#[should_panic(expected = "one value per channel")]
+fn batch_statistics_of_one_value() {
+    let dev = Device::cpu();
+    let bn = BatchNorm2d::new(&Params::new(&dev, 0).at("bn"), 2, Default::default());
+    bn.forward(&ramp(&dev, &[1, 2, 1, 1]), Mode::Train);
+}
+
+#[test]
+fn dropout_drops_others_at_every_call_and_none_in_evaluation() {
+    for dev in support::devices() {
+        let mask = |seed: u64| {
+            let p = Params::new(&dev, seed);
+            let dropout = Dropout::new(&p.root(), 0.25);
+            let x = dev.full(3.0, [1000]);
+            assert_eq!(dropout.forward(&x, Mode::Eval).to_vec().unwrap(), vec![3.0; 1000]);
+            [(); 2].map(|()| dropout.forward(&x, Mode::Train).to_vec().unwrap())
+        };
+        let [first, second] = mask(1);
+        assert!(first.iter().all(|&v| v == 0.0 || v == 4.0), "{dev:?}");
+        let dropped = first.iter().filter(|&&v| v == 0.0).count();
+        assert!((180..320).contains(&dropped), "{dev:?}: {dropped} of 1000");
+        assert_ne!(first, second);
+        assert_eq!(mask(1), [first.clone(), second]);
+        assert_ne!(mask(2)[0], first);
+    }
+}

@@ -1,0 +1,251 @@
+//! Golden cases of layers and of networks made of them, through the methods of tensors.
+
+use super::{Computed, Golden, Stage};
+use recurve::ops::avg_pool2d::AvgPool2dConfig;
+use recurve::ops::conv2d::{Conv2dConfig, Padding};
+use recurve::ops::cross_entropy::{CrossEntropyConfig, Reduction};
+use recurve::ops::max_pool2d::MaxPool2dConfig;
+use recurve::testing::variable;
+use recurve::{Result, Tensor, Variable};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+pub fn conv2d(s: &Stage<'_>) -> Result<Computed> {
+    let g = s.golden;
+    let [top, left, bottom, right] = g.counts("pads");
+    let config = Conv2dConfig {
+        stride: g.counts("stride"),
+        padding: Padding { top, bottom, left, right },
+        dilation: g.counts("dilation"),
+        groups: g.count("groups"),
+    };
+    let bias = g.flag("bias").then(|| s.input("bias"));
+    let y = s.input("x").conv2d(&s.input("weight"), bias.as_ref(), config);
+    s.finish(&[("y", &y)])
+}
+
+/// `x · weightᵀ + bias` for a weight `[out, in]`.
+fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let y = x.matmul(&weight.permute(&[1, 0]));
+    bias.map_or(y.clone(), |b| y.add(b))
+}
+
+pub fn linear(s: &Stage<'_>) -> Result<Computed> {
+    let bias = s.golden.flag("bias").then(|| s.input("bias"));
+    let y = dense(&s.input("x"), &s.input("weight"), bias.as_ref());
+    s.finish(&[("y", &y)])
+}
+
+pub fn max_pool2d(s: &Stage<'_>) -> Result<Computed> {
+    let g = s.golden;
+    let config = MaxPool2dConfig {
+        stride: Some(g.counts("stride")),
+        padding: g.counts("padding"),
+        dilation: g.counts("dilation"),
+        ceil_mode: g.flag("ceil_mode"),
+    };
+    let x = s.input("x");
+    let y = x.max_pool2d_with(g.counts("kernel"), config);
+    let indices = x.max_pool2d_indices(g.counts("kernel"), config);
+    s.finish(&[("y", &y), ("indices", &indices)])
+}
+
+pub fn avg_pool2d(s: &Stage<'_>) -> Result<Computed> {
+    let g = s.golden;
+    let config = AvgPool2dConfig {
+        stride: Some(g.counts("stride")),
+        padding: g.counts("padding"),
+        ceil_mode: g.flag("ceil_mode"),
+        count_include_pad: g.flag("count_include_pad"),
+    };
+    let y = s.input("x").avg_pool2d_with(g.counts("kernel"), config);
+    s.finish(&[("y", &y)])
+}
+
+pub fn softmax(s: &Stage<'_>) -> Result<Computed> {
+    let x = s.input("x");
+    let dim = s.golden.attrs["dim"].as_i64().unwrap();
+    let axis = dim.rem_euclid(x.shape().rank() as i64) as usize;
+    let y = match s.golden.op.as_str() {
+        "softmax" => x.softmax(axis),
+        _ => x.log_softmax(axis),
+    };
+    s.finish(&[("y", &y)])
+}
+
+pub fn cross_entropy(s: &Stage<'_>) -> Result<Computed> {
+    let g = s.golden;
+    let target = match g.flag("soft_targets") {
+        true => s.input("target"),
+        false => s.labels("target", g.attrs["ignore_index"].as_i64().unwrap()),
+    };
+    let weight = g.flag("class_weights").then(|| s.input("class_weight"));
+    let config = CrossEntropyConfig {
+        weight: weight.as_ref(),
+        reduction: match g.attrs["reduction"].as_str().unwrap() {
+            "mean" => Reduction::Mean,
+            "sum" => Reduction::Sum,
+            "none" => Reduction::None,
+            other => panic!("reduction {other}"),
+        },
+        label_smoothing: g.number("label_smoothing"),
+    };
+    let loss = s.input("x").cross_entropy_with(&target, config);
+    s.finish(&[("loss", &loss)])
+}
+
+/// A batch normalisation with running statistics that are updated in place.
+struct Norm {
+    affine: Option<(Tensor, Tensor)>,
+    running: Option<[Arc<Variable>; 2]>,
+    training: bool,
+    /// `None` is the cumulative average.
+    momentum: Option<f64>,
+    eps: f64,
+    seen: RefCell<f64>,
+}
+
+impl Norm {
+    /// The norm whose tensors' names begin with `prefix`.
+    fn new(s: &Stage<'_>, prefix: &str, training: bool, momentum: Option<f64>, eps: f64) -> Result<Norm> {
+        let named = |name: &str| format!("{prefix}{name}");
+        let affine = s.has(&named("weight")).then(|| (s.input(&named("weight")), s.input(&named("bias"))));
+        let state = |name: &str| variable(s.device, &s.values(&named(name)), &s.stored(&named(name)).shape[..]);
+        let running = match s.has(&named("running_mean")) {
+            true => Some([state("running_mean")?, state("running_var")?]),
+            false => None,
+        };
+        Ok(Norm { affine, running, training, momentum, eps, seen: RefCell::new(0.0) })
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let affine = self.affine.as_ref().map(|(w, b)| (w, b));
+        if let (false, Some([mean, var])) = (self.training, &self.running) {
+            return x.batch_norm_eval(&mean.tensor(), &var.tensor(), affine, self.eps);
+        }
+        let (y, mean, var) = x.batch_norm_train(affine, self.eps);
+        if let Some([running_mean, running_var]) = &self.running {
+            *self.seen.borrow_mut() += 1.0;
+            let momentum = self.momentum.unwrap_or(1.0 / *self.seen.borrow());
+            let n = x.shape().elements() / x.shape()[1];
+            running_mean.tensor().batch_norm_update(&running_var.tensor(), &mean, &var, momentum, n);
+        }
+        y
+    }
+
+    fn statistics(&self, prefix: &str) -> Vec<(String, Tensor)> {
+        let names = [format!("{prefix}running_mean_out"), format!("{prefix}running_var_out")];
+        names.into_iter().zip(self.running.iter().flatten().map(|v| v.tensor())).collect()
+    }
+}
+
+pub fn batch_norm(s: &Stage<'_>) -> Result<Computed> {
+    let g = s.golden;
+    let norm = Norm::new(s, "", g.flag("training"), g.attrs["momentum"].as_f64(), g.number("eps"))?;
+    *norm.seen.borrow_mut() = g.number("num_batches_tracked");
+    let x = s.input("x");
+    let y = match g.count("steps") {
+        1 => norm.forward(&x),
+        steps => {
+            let dims = x.shape().dims().to_vec();
+            let of_step = |step: usize| {
+                let ranges: Vec<_> = std::iter::once(step..step + 1).chain(dims[1..].iter().map(|&d| 0..d)).collect();
+                norm.forward(&x.slice(&ranges).reshape(&dims[1..]))
+            };
+            let ys: Vec<Tensor> = (0..steps).map(of_step).collect();
+            Tensor::concat(&ys.iter().collect::<Vec<_>>(), 0).reshape(x.shape())
+        }
+    };
+    let statistics = norm.statistics("");
+    let mut outputs: Vec<(&str, &Tensor)> = statistics.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    outputs.push(("y", &y));
+    s.finish(&outputs)
+}
+
+/// Norms of a network, in the order of their use, with the prefixes of their names.
+struct Norms<'a> {
+    stage: &'a Stage<'a>,
+    all: RefCell<Vec<(String, Norm)>>,
+}
+
+impl Norms<'_> {
+    fn apply(&self, x: &Tensor, prefix: &str) -> Result<Tensor> {
+        let g: &Golden = self.stage.golden;
+        let momentum = Some(g.number("bn_momentum"));
+        let norm = Norm::new(self.stage, prefix, g.flag("training"), momentum, g.number("bn_eps"))?;
+        let y = norm.forward(x);
+        self.all.borrow_mut().push((prefix.into(), norm));
+        Ok(y)
+    }
+
+    fn convolve(&self, x: &Tensor, name: &str, stride: usize, padding: usize) -> Tensor {
+        let config =
+            Conv2dConfig { stride: [stride; 2], padding: Padding::from(padding), ..Conv2dConfig::default() };
+        x.conv2d(&self.stage.input(&format!("{name}.weight")), None, config)
+    }
+
+    /// He et al. 2015 (arXiv 1512.03385), figure 5; the stride of a bottleneck lies on its 3 x 3 convolution, as in
+    /// torchvision.
+    fn block(&self, x: &Tensor, prefix: &str, kind: &str, stride: usize) -> Result<Tensor> {
+        let at = |name: &str| format!("{prefix}{name}");
+        let (strides, sizes): (&[usize], &[usize]) = match kind {
+            "basic" => (&[stride, 1], &[3, 3]),
+            "bottleneck" => (&[1, stride, 1], &[1, 3, 1]),
+            other => panic!("a block of kind {other}"),
+        };
+        let mut y = x.clone();
+        for (i, (&stride, &size)) in strides.iter().zip(sizes).enumerate() {
+            let y_conv = self.convolve(&y, &at(&format!("conv{}", i + 1)), stride, size / 2);
+            y = self.apply(&y_conv, &at(&format!("bn{}.", i + 1)))?;
+            if i + 1 < strides.len() {
+                y = y.relu();
+            }
+        }
+        let around = match self.stage.has(&at("downsample.0.weight")) {
+            true => self.apply(&self.convolve(x, &at("downsample.0"), stride, 0), &at("downsample.1."))?,
+            false => x.clone(),
+        };
+        Ok(y.add(&around).relu())
+    }
+
+    fn finish(&self, outputs: &[(&str, &Tensor)]) -> Result<Computed> {
+        let all = self.all.borrow();
+        let statistics: Vec<(String, Tensor)> = match self.stage.golden.flag("training") {
+            true => all.iter().flat_map(|(prefix, norm)| norm.statistics(prefix)).collect(),
+            false => Vec::new(),
+        };
+        let mut named: Vec<(&str, &Tensor)> = statistics.iter().map(|(n, t)| (n.as_str(), t)).collect();
+        named.extend_from_slice(outputs);
+        self.stage.finish(&named)
+    }
+}
+
+pub fn residual_block(s: &Stage<'_>) -> Result<Computed> {
+    let norms = Norms { stage: s, all: RefCell::default() };
+    let kind = s.golden.attrs["kind"].as_str().unwrap();
+    let y = norms.block(&s.input("x"), "", kind, s.golden.count("stride"))?;
+    norms.finish(&[("y", &y)])
+}
+
+pub fn resnet(s: &Stage<'_>) -> Result<Computed> {
+    let g = s.golden;
+    let norms = Norms { stage: s, all: RefCell::default() };
+    let stem = &g.attrs["stem"];
+    let count = |name: &str| stem[name].as_u64().unwrap() as usize;
+    let mut x = norms.convolve(&s.input("x"), "conv1", count("stride"), count("padding"));
+    x = norms.apply(&x, "bn1.")?.relu();
+    if stem["maxpool"].as_bool().unwrap() {
+        let config = MaxPool2dConfig { stride: Some([2, 2]), padding: [1, 1], ..Default::default() };
+        x = x.max_pool2d_with([3, 3], config);
+    }
+    let kind = g.attrs["kind"].as_str().unwrap();
+    for (layer, blocks) in g.attrs["layers"].as_array().unwrap().iter().enumerate() {
+        for block in 0..blocks.as_u64().unwrap() {
+            let stride = if layer > 0 && block == 0 { 2 } else { 1 };
+            x = norms.block(&x, &format!("layer{}.{block}.", layer + 1), kind, stride)?;
+        }
+    }
+    let logits = dense(&x.mean(&[2, 3]), &s.input("fc.weight"), Some(&s.input("fc.bias")));
+    let loss = logits.cross_entropy(&s.labels("target", -100));
+    norms.finish(&[("logits", &logits), ("loss", &loss)])
+}
