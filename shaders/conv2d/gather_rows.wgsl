@@ -2,7 +2,7 @@
 // kernels that read them need neither bounds checks nor unaligned loads. Neighbouring blocks overlap.
 //
 // Element e of phase f of block b of a row is column (b * block + e) * STRIDE + f - pad_left of the image, or 0
-// outside of it. With `spread` above 1 the image is read as if it had spread - 1 zeros after each row and column.
+// outside of it. With `spread` above 1 the image is read as if it had spread - 1 zeros after each column.
 
 const OCTETS: u32 = 2u; // octets of a phase of a block
 const PHASES: u32 = 1u; // columns of different remainder modulo the stride lie apart
@@ -21,8 +21,7 @@ struct Params {
     block: u32, // columns from one block to the next, in strides
     pad_top: i32,
     pad_left: i32,
-    spread_h: u32,
-    spread_w: u32,
+    spread: u32,
     last: u32, // index of the last octet of x
 }
 
@@ -34,8 +33,8 @@ struct Params {
 
 // One float of a row that begins at `row_at`, or 0 outside of it.
 fn element(row_at: u32, row_inside: bool, column: i32) -> f32 {
-    let col = u32(column) / p.spread_w;
-    let inside = row_inside && column >= 0 && col * p.spread_w == u32(column) && col < p.width;
+    let col = u32(column) / p.spread;
+    let inside = row_inside && column >= 0 && col * p.spread == u32(column) && col < p.width;
     let at = select(0u, row_at + col, inside);
     let pair = x[at / 8u][at / 2u % 4u];
     return select(0.0, bitcast<f32>(u32(select(pair, pair >> 32u, at % 2u == 1u))), inside);
@@ -55,8 +54,8 @@ fn main(
     let block = id - image_row * p.blocks;
     let image = image_row / p.rows;
     let row_signed = i32(image_row - image * p.rows) - p.pad_top;
-    let row = u32(row_signed) / p.spread_h;
-    let inside = row_signed >= 0 && row * p.spread_h == u32(row_signed) && row < p.height;
+    let row = u32(row_signed); // a row in the padding above becomes a large one
+    let inside = row < p.height;
     let row_at = select(0u, (image * p.height + row) * p.width, inside);
     let first = i32(block * p.block * STRIDE) - p.pad_left;
 

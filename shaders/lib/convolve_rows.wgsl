@@ -20,19 +20,26 @@ const BLOCK: u32 = PHASES * OCTETS;
 const TILE_K8: u32 = TILE_K / 8u;
 
 struct Params {
-    units: u32, // N * P * blocks
+    units: u32, // N * rows * blocks
     blocks: u32,
+    rows: u32, // rows of y that this dispatch computes: out_first, out_first + out_step, ..
     in_channels: u32,
     steps_c: u32, // in_channels / CHANNELS, rounded up
     r: u32,
+    taps: u32, // of the R taps those that these rows meet: tap_first, tap_first + tap_step, ..
+    tap_first: u32,
+    tap_step: u32,
     k: u32,
     out_rows: u32,
     out_columns: u32,
+    out_first: u32,
+    out_step: u32,
     tiles_k: u32,
-    row_step: u32, // the steps are in octets
-    channel_step: u32,
-    image_step: u32,
-    tap_step: u32,
+    x_first: u32, // the octet that the first tap of the first row meets; the distances are in octets
+    x_row: u32, // from one of the rows to the next
+    x_tap: u32, // from one of the taps to the next
+    x_channel: u32,
+    x_image: u32,
     bias: u32, // 1 when there is a bias; not baked, so that a layer with one and its gradient share a pipeline
 }
 
@@ -60,8 +67,8 @@ fn main(
     // Lanes past the end compute the last unit again and do not store it.
     let mine = min(unit, p.units - 1u);
     let block = mine % p.blocks;
-    let row = (mine / p.blocks) % p.out_rows;
-    let image = mine / (p.blocks * p.out_rows);
+    let row = (mine / p.blocks) % p.rows;
+    let image = mine / (p.blocks * p.rows);
 
     var acc_lo: array<vec4<f32>, TILE_Q * TILE_K8>;
     var acc_hi: array<vec4<f32>, TILE_Q * TILE_K8>;
@@ -71,16 +78,15 @@ fn main(
         acc_hi[i] = vec4<f32>(0.0);
     }
 
-    var w_at = tile * p.steps_c * p.r * LOADS * 8u + lane;
-    let x_first = image * p.image_step + row * p.row_step + block * BLOCK;
+    let x_first = p.x_first + image * p.x_image + row * p.x_row + block * BLOCK;
     for (var step = 0u; step < p.steps_c; step++) {
-        for (var r = 0u; r < p.r; r++) {
+        for (var tap = 0u; tap < p.taps; tap++) {
             var xs: array<f32, CHANNELS * BLOCK * 8u>;
             //!unroll
             for (var c = 0u; c < CHANNELS; c++) {
                 // A missing channel is the last one again, with weight 0.
                 let channel = min(step * CHANNELS + c, p.in_channels - 1u);
-                let x_at = x_first + channel * p.channel_step + r * p.tap_step;
+                let x_at = x_first + channel * p.x_channel + tap * p.x_tap;
                 //!unroll
                 for (var o = 0u; o < BLOCK; o++) {
                     let octet = x[x_at + o];
@@ -93,6 +99,8 @@ fn main(
                     }
                 }
             }
+            let r = p.tap_first + tap * p.tap_step;
+            let w_at = ((tile * p.steps_c + step) * p.r + r) * LOADS * 8u + lane;
             var w_lo: array<vec4<f32>, LOADS>;
             var w_hi: array<vec4<f32>, LOADS>;
             //!unroll
@@ -101,7 +109,6 @@ fn main(
                 w_lo[i] = evens(octet);
                 w_hi[i] = odds(octet);
             }
-            w_at += LOADS * 8u;
             //!unroll
             for (var k8 = 0u; k8 < TILE_K8; k8++) {
                 //!unroll
@@ -123,7 +130,7 @@ fn main(
     let columns = select(0u, min(p.out_columns - q_first, TILE_Q), unit < p.units);
     let plane = p.out_rows * p.out_columns;
     let k_first = tile * TILE_K;
-    let y_first = (image * p.k + k_first) * plane + row * p.out_columns + q_first;
+    let y_first = (image * p.k + k_first) * plane + (p.out_first + row * p.out_step) * p.out_columns + q_first;
     //!unroll
     for (var k8 = 0u; k8 < TILE_K8; k8++) {
         var b = 0.0;

@@ -17,7 +17,7 @@ crate::kernel! {
     mod gather_rows = "shaders/conv2d/gather_rows.wgsl";
     params {
         count: u32, height: u32, width: u32, rows: u32, blocks: u32, block: u32,
-        pad_top: i32, pad_left: i32, spread_h: u32, spread_w: u32, last: u32,
+        pad_top: i32, pad_left: i32, spread: u32, last: u32,
     }
     bind { x: Read, y: ReadWrite }
 }
@@ -40,8 +40,9 @@ crate::kernel! {
     /// Convolves gathered rows into rows of any length.
     mod convolve = "shaders/conv2d/subgroup8.wgsl";
     params {
-        units: u32, blocks: u32, in_channels: u32, steps_c: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
-        row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, bias: u32,
+        units: u32, blocks: u32, rows: u32, in_channels: u32, steps_c: u32, r: u32, taps: u32, tap_first: u32,
+        tap_step: u32, k: u32, out_rows: u32, out_columns: u32, out_first: u32, out_step: u32, tiles_k: u32,
+        x_first: u32, x_row: u32, x_tap: u32, x_channel: u32, x_image: u32, bias: u32,
     }
     bind { x: Read, w: Read, bias: Read, y: ReadWrite }
 }
@@ -50,8 +51,9 @@ crate::kernel! {
     /// Convolves gathered rows into rows of even length.
     mod convolve_pairs = "shaders/conv2d/subgroup8_pairs.wgsl";
     params {
-        units: u32, blocks: u32, in_channels: u32, steps_c: u32, r: u32, k: u32, out_rows: u32, out_columns: u32, tiles_k: u32,
-        row_step: u32, channel_step: u32, image_step: u32, tap_step: u32, bias: u32,
+        units: u32, blocks: u32, rows: u32, in_channels: u32, steps_c: u32, r: u32, taps: u32, tap_first: u32,
+        tap_step: u32, k: u32, out_rows: u32, out_columns: u32, out_first: u32, out_step: u32, tiles_k: u32,
+        x_first: u32, x_row: u32, x_tap: u32, x_channel: u32, x_image: u32, bias: u32,
     }
     bind { x: Read, w: Read, bias: Read, y: ReadWrite }
 }
@@ -160,10 +162,60 @@ impl Task {
         Layout::of(self.n * self.p, self.q, self.s, self.stride[1], self.dilation[1])
     }
 
-    /// Rows of a gathered image.
-    fn rows(&self) -> usize {
-        (self.p - 1) * self.stride[0] + (self.r - 1) * self.dilation[0] + 1
+    /// The rows of the result by their remainder modulo the spread, and the gathered rows that they see. The rows of an
+    /// image are not spread out as its columns are: instead each band leaves out the taps that would meet zeros.
+    fn bands(&self) -> (Vec<Band>, Gathered) {
+        let [spread, dilation, stride] = [self.spread[0], self.dilation[0], self.stride[0]];
+        let meets = |first: usize, tap: usize| {
+            let row = (first + tap * dilation) as i32 - self.pad[0];
+            (row.rem_euclid(spread as i32) == 0).then(|| row.div_euclid(spread as i32))
+        };
+        let seen: Vec<(usize, Vec<(usize, i32)>)> = (0..spread.min(self.p))
+            .map(|first| (first, (0..self.r).filter_map(|t| Some((t, meets(first, t)?))).collect()))
+            .collect();
+        let rows = |first: usize| (self.p - first).div_ceil(spread);
+        let top = seen.iter().filter_map(|(_, taps)| Some(taps.first()?.1)).min().unwrap_or(0);
+        let bottom = seen
+            .iter()
+            .filter_map(|(first, taps)| Some(taps.last()?.1 + ((rows(*first) - 1) * stride) as i32))
+            .max()
+            .unwrap_or(top);
+        let bands = seen.iter().map(|(first, taps)| Band {
+            first: *first,
+            rows: rows(*first),
+            taps: taps.len(),
+            tap_first: taps.first().map_or(0, |t| t.0),
+            tap_step: if taps.len() > 1 { taps[1].0 - taps[0].0 } else { 1 },
+            row_first: taps.first().map_or(0, |t| (t.1 - top) as usize),
+            rows_per_tap: if taps.len() > 1 { (taps[1].1 - taps[0].1) as usize } else { 1 },
+        });
+        (bands.collect(), Gathered { top, rows: (bottom - top + 1) as usize })
     }
+}
+
+/// Rows of a result that meet the same taps: every `spread`-th.
+#[derive(Clone, Copy, Debug)]
+struct Band {
+    /// The first of the rows.
+    first: usize,
+    /// How many there are.
+    rows: usize,
+    /// Taps that they meet, the first of them and the distance from one to the next.
+    taps: usize,
+    tap_first: usize,
+    tap_step: usize,
+    /// The gathered row that the first tap of the first row meets, and the distance from one tap's to the next one's.
+    row_first: usize,
+    rows_per_tap: usize,
+}
+
+/// The rows of an image that are gathered.
+#[derive(Clone, Copy, Debug)]
+struct Gathered {
+    /// The first one: negative in the padding.
+    top: i32,
+    /// How many.
+    rows: usize,
 }
 
 fn forward_task(z: &Sizes) -> Task {
@@ -201,29 +253,28 @@ fn octet_bytes(octets: usize) -> u64 {
 }
 
 /// The copy of a task's images into blocks, with its bytes; `None` when the octets lie in memory as they should.
-fn gather(t: &Task, layout: Layout) -> Option<(Dispatch, u64)> {
-    let whole = layout.tile == layout.size() * 8 && t.w == layout.blocks * layout.tile && t.h == t.rows();
-    if whole && t.s == 1 && t.pad == [0, 0] && t.stride[1] == 1 && t.spread == [1, 1] {
+fn gather(t: &Task, layout: Layout, rows: Gathered) -> Option<(Dispatch, u64)> {
+    let whole = layout.tile == layout.size() * 8 && t.w == layout.blocks * layout.tile && rows.rows == t.h;
+    if whole && t.s == 1 && rows.top == 0 && t.pad[1] == 0 && t.stride[1] == 1 && t.spread[1] == 1 {
         return None;
     }
-    let count = t.n * t.c * t.rows() * layout.blocks;
+    let count = t.n * t.c * rows.rows * layout.blocks;
     let dispatch = gather_rows::dispatch(gather_rows::Params {
         count: count as u32,
         height: t.h as u32,
         width: t.w as u32,
-        rows: t.rows() as u32,
+        rows: rows.rows as u32,
         blocks: layout.blocks as u32,
         block: layout.tile as u32,
-        pad_top: t.pad[0],
+        pad_top: -rows.top,
         pad_left: t.pad[1],
-        spread_h: t.spread[0] as u32,
-        spread_w: t.spread[1] as u32,
+        spread: t.spread[1] as u32,
         last: ((t.n * t.c * t.h * t.w - 1) / 8) as u32,
     })
     .constant("OCTETS", layout.octets as u32)
     .constant("PHASES", layout.phases as u32)
     .constant("STRIDE", t.stride[1] as u32)
-    .constant("SPREAD", t.spread != [1, 1])
+    .constant("SPREAD", t.spread[1] != 1)
     .groups(count.div_ceil(8) as u64);
     Some((dispatch, octet_bytes(count * layout.size())))
 }
@@ -301,51 +352,62 @@ fn convolution(
         .needs(Needs::SUBGROUP8)
         .scratch(bytes)
         .dispatch(arranged.bind(&[Bind::Input(1), Bind::Scratch(0)]));
-    let x = match gather(&t, layout) {
+    let (bands, gathered) = t.bands();
+    let x = match gather(&t, layout, gathered) {
         None => Bind::Input(0),
         Some((copy, bytes)) => {
             candidate = candidate.scratch(bytes).dispatch(copy.bind(&[Bind::Input(0), Bind::Scratch(1)]));
             Bind::Scratch(1)
         }
     };
-    let units = t.n * t.p * layout.blocks;
     let row = layout.blocks * layout.size();
-    // The two kernels have the same parameters, but each its own type for them.
-    macro_rules! convolve {
-        ($kernel:ident) => {
-            $kernel::dispatch($kernel::Params {
-                units: units as u32,
-                blocks: layout.blocks as u32,
-                in_channels: t.c as u32,
-                steps_c: steps_c as u32,
-                r: t.r as u32,
-                k: t.k as u32,
-                out_rows: t.p as u32,
-                out_columns: t.q as u32,
-                tiles_k: tiles_k as u32,
-                row_step: (t.stride[0] * row) as u32,
-                channel_step: (t.rows() * row) as u32,
-                image_step: (t.c * t.rows() * row) as u32,
-                tap_step: (t.dilation[0] * row) as u32,
-                bias: bias.is_some() as u32,
-            })
-        };
+    for band in bands {
+        let units = t.n * band.rows * layout.blocks;
+        // The two kernels have the same parameters, but each its own type for them.
+        macro_rules! convolve {
+            ($kernel:ident) => {
+                $kernel::dispatch($kernel::Params {
+                    units: units as u32,
+                    blocks: layout.blocks as u32,
+                    rows: band.rows as u32,
+                    in_channels: t.c as u32,
+                    steps_c: steps_c as u32,
+                    r: t.r as u32,
+                    taps: band.taps as u32,
+                    tap_first: band.tap_first as u32,
+                    tap_step: band.tap_step as u32,
+                    k: t.k as u32,
+                    out_rows: t.p as u32,
+                    out_columns: t.q as u32,
+                    out_first: band.first as u32,
+                    out_step: t.spread[0] as u32,
+                    tiles_k: tiles_k as u32,
+                    x_first: (band.row_first * row) as u32,
+                    x_row: (t.stride[0] * row) as u32,
+                    x_tap: (band.rows_per_tap * row) as u32,
+                    x_channel: (gathered.rows * row) as u32,
+                    x_image: (t.c * gathered.rows * row) as u32,
+                    bias: bias.is_some() as u32,
+                })
+            };
+        }
+        let convolve = if pairs { convolve!(convolve_pairs) } else { convolve!(convolve) }
+            .constant("TILE_K", tile_k as u32)
+            .constant("TILE_Q", layout.tile as u32)
+            .constant("CHANNELS", channels as u32)
+            .constant("S", t.s as u32)
+            .constant("STRIDE", t.stride[1] as u32)
+            .constant("DILATION", t.dilation[1] as u32)
+            .constant("PHASES", layout.phases as u32)
+            .constant("OCTETS", layout.octets as u32)
+            .constant("LOADS", loads as u32)
+            .constant("ACTIVATION", activation as u32)
+            .bind(&[x, Bind::Scratch(0), bias.unwrap_or(Bind::Input(1)), Bind::Output(0)])
+            .groups((units.div_ceil(8) * tiles_k) as u64)
+            .trips((steps_c * (band.taps + 1)) as u64);
+        candidate = candidate.dispatch(convolve);
     }
-    let convolve = if pairs { convolve!(convolve_pairs) } else { convolve!(convolve) }
-        .constant("TILE_K", tile_k as u32)
-        .constant("TILE_Q", layout.tile as u32)
-        .constant("CHANNELS", channels as u32)
-        .constant("S", t.s as u32)
-        .constant("STRIDE", t.stride[1] as u32)
-        .constant("DILATION", t.dilation[1] as u32)
-        .constant("PHASES", layout.phases as u32)
-        .constant("OCTETS", layout.octets as u32)
-        .constant("LOADS", loads as u32)
-        .constant("ACTIVATION", activation as u32)
-        .bind(&[x, Bind::Scratch(0), bias.unwrap_or(Bind::Input(1)), Bind::Output(0)])
-        .groups((units.div_ceil(8) * tiles_k) as u64)
-        .trips((steps_c * (t.r + 1)) as u64);
-    Some(candidate.dispatch(convolve))
+    Some(candidate)
 }
 
 /// The part of dw that a workgroup of `correlate` sums: `8 * k8` by `c` channels.
@@ -382,8 +444,9 @@ pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
     let splits = units.div_ceil(steps);
 
     let row = layout.blocks * layout.size();
+    let (_, gathered) = t.bands();
     let mut candidate = Candidate::new("subgroup8_weight").needs(Needs::SUBGROUP8);
-    let x = match gather(&t, layout) {
+    let x = match gather(&t, layout, gathered) {
         None => Bind::Input(0),
         Some((copy, bytes)) => {
             candidate = candidate.scratch(bytes).dispatch(copy.bind(&[Bind::Input(0), Bind::Scratch(0)]));
@@ -403,8 +466,8 @@ pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
         tiles_c: tiles_c as u32,
         splits: splits as u32,
         row_step: (t.stride[0] * row) as u32,
-        channel_step: (t.rows() * row) as u32,
-        image_step: (t.c * t.rows() * row) as u32,
+        channel_step: (gathered.rows * row) as u32,
+        image_step: (t.c * gathered.rows * row) as u32,
         tap_step: (t.dilation[0] * row) as u32,
         last: ((t.n * t.k * t.p * t.q - 1) / 8) as u32,
     })
