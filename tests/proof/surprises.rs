@@ -324,3 +324,34 @@ fn from_the_second_step_on_nothing_is_created() {
         item(&loss);
     }
 }
+
+/// Set in the second process of [`two_processes_give_the_same_bits`].
+const CHILD: &str = "RECURVE_TEST_SECOND_PROCESS";
+
+/// Bits of the losses of fifty steps and of the weights after them, on every adapter.
+fn fifty_steps() -> String {
+    let mut bits = String::new();
+    for adapter in adapters::all() {
+        let mut t = Training::new(adapters::open(&adapter));
+        let mut values: Vec<f64> = (0..50).map(|step| item(&t.step(step, 8).unwrap())).collect();
+        values.extend(t.weights());
+        values.iter().for_each(|v| bits.push_str(&format!("{:08x}", (*v as f32).to_bits())));
+    }
+    bits
+}
+
+#[test]
+fn two_processes_give_the_same_bits() {
+    let here = fifty_steps();
+    if std::env::var_os(CHILD).is_some() {
+        println!("bits: {here}.");
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "surprises::two_processes_give_the_same_bits", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(&format!("bits: {here}.")), "another process computes other bits: {said}");
+}
