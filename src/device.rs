@@ -216,8 +216,11 @@ impl fmt::Debug for Chunk {
     }
 }
 
+/// A thread's traces by device.
+type Traces = HashMap<u64, (Weak<Inner>, Arc<Mutex<Trace>>)>;
+
 thread_local! {
-    static TRACES: RefCell<HashMap<u64, (Weak<Inner>, Arc<Mutex<Trace>>)>> = RefCell::default();
+    static TRACES: RefCell<Traces> = RefCell::default();
 }
 
 impl Device {
@@ -303,10 +306,6 @@ impl Device {
             Engine::Cpu(_) => None,
             Engine::Gpu(gpu) => Some(gpu.target()),
         }
-    }
-
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.0.engine
     }
 
     /// Uploads f32 values. A failure (too large for the device, out of memory) is returned by the next call on the
@@ -628,10 +627,6 @@ impl Device {
         self.0.plans.lock().unwrap().cached.last().map(|plan| plan.listing.clone())
     }
 
-    /// Adds to the time spent on tracing.
-    pub(crate) fn count_tracing(&self, time: Duration) {
-        self.0.counters.lock().unwrap().tracing += time;
-    }
 }
 
 impl fmt::Display for Plan {

@@ -11,7 +11,7 @@ pub(crate) mod memory;
 use crate::device::Chunk;
 use crate::error::Result;
 use crate::kernel::{Candidate, Target};
-use crate::op::{Io, Op};
+use crate::op::Op;
 use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
 use crate::variable::Site;
@@ -340,21 +340,11 @@ impl fmt::Display for Program {
 }
 
 impl Step {
-    /// Whether running the step has an effect beside its outputs.
-    pub fn is_effect(&self) -> bool {
-        !self.op.updates().is_empty()
-    }
-
     /// The chunks that the step updates in place.
     pub fn updated<'a>(&'a self, values: &'a [Value]) -> impl Iterator<Item = &'a Arc<Site>> {
         self.op.updates().iter().filter_map(move |&i| match &values[self.inputs[i]].origin {
             Origin::Variable(v) => Some(v),
             _ => None,
         })
-    }
-
-    /// Reads of an op: specs for [`Op::kernels`].
-    pub fn io<'a>(inputs: &'a [Spec], outputs: &'a [Spec]) -> Io<'a> {
-        Io { inputs, outputs }
     }
 }

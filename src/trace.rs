@@ -387,10 +387,6 @@ impl Trace {
         self.retired.retain(|run| !run.is_empty());
     }
 
-    /// The number of nodes that have not run.
-    pub fn pending(&self) -> usize {
-        self.pending.len()
-    }
 }
 
 /// Every node that must run for `roots`, in program order.

@@ -2,7 +2,7 @@
 
 use crate::options::Options;
 use crate::support::digit;
-use crate::support::net::Net;
+use crate::net::Net;
 use crate::support::pictures::{self, Layer, Mistake};
 use crate::train::{Training, evaluate};
 use recurve::data::mnist::{MEAN, STD};

@@ -124,7 +124,7 @@ impl Recording {
                 pass.dispatch_workgroups(d.groups[0], d.groups[1], d.groups[2]);
             }
         }
-        Ok(program.held.iter().map(|&v| self.held(engine, program, v, leaves)).collect::<Result<_>>()?)
+        program.held.iter().map(|&v| self.held(engine, program, v, leaves)).collect()
     }
 
     /// Where a held value lies after the run.

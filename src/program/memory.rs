@@ -128,7 +128,7 @@ fn placeable(p: &Program, value: ValueId, at: usize, chunk: &Arc<Chunk>) -> bool
         let reads_value = s.inputs.iter().any(|&v| p.root(v) == value);
         let uses_arena = s.inputs.iter().any(|&v| p.is_variable(v) && in_chunk(v));
         let writes_arena = s.outputs.iter().any(|&v| in_chunk(v));
-        !uses_arena && !(reads_value && writes_arena)
+        !(uses_arena || reads_value && writes_arena)
     });
     untouched && !p.steps[made].inputs.iter().any(|&v| in_chunk(v))
 }
