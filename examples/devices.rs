@@ -3,8 +3,8 @@
 //!
 //! `--any` only says, by its exit status, whether there is an adapter.
 
-use recurve::ops::conv2d::Conv2dConfig;
 use recurve::nn::{BatchNorm2d, Conv2d, Linear, Mode};
+use recurve::ops::conv2d::Conv2dConfig;
 use recurve::optim::{Sgd, SgdConfig};
 use recurve::{Device, Params, Result, Tensor, adapters};
 

@@ -216,7 +216,7 @@ impl fmt::Debug for Chunk {
     }
 }
 
-/// A thread's traces by device.
+/// A thread's traces by the devices' ids. The device is kept weakly: entries of dropped ones are swept.
 type Traces = HashMap<u64, (Weak<Inner>, Arc<Mutex<Trace>>)>;
 
 thread_local! {
@@ -626,7 +626,6 @@ impl Device {
     pub(crate) fn last_listing(&self) -> Option<Listing> {
         self.0.plans.lock().unwrap().cached.last().map(|plan| plan.listing.clone())
     }
-
 }
 
 impl fmt::Display for Plan {

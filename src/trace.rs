@@ -386,7 +386,6 @@ impl Trace {
         }
         self.retired.retain(|run| !run.is_empty());
     }
-
 }
 
 /// Every node that must run for `roots`, in program order.

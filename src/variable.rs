@@ -43,7 +43,9 @@ impl Variable {
         trainable: bool,
     ) -> Arc<Self> {
         let spec = Spec::f32(shape);
-        debug_assert!(offset + spec.padded_bytes() <= chunk.bytes() && offset.is_multiple_of(crate::shape::ALIGN));
+        debug_assert!(
+            offset + spec.padded_bytes() <= chunk.bytes() && offset.is_multiple_of(crate::shape::ALIGN)
+        );
         let site = Arc::new(Site { name: name.into(), spec, chunk: chunk.clone(), offset });
         let variable =
             Arc::new(Variable { site, device: device.clone(), trainable, version: AtomicU64::new(0) });

@@ -34,11 +34,13 @@ fn targets() -> [Target; 4] {
     ]
 }
 
+/// What makes a shader: a kernel and its baked constants.
+type Key = (KernelRef, Vec<(&'static str, Const)>);
+
 /// One shader as some case runs it.
 struct Shader {
     name: String,
     kernel: KernelRef,
-    consts: Vec<(&'static str, Const)>,
     needs: Needs,
     /// Whether it fits WebGPU's default limits and features.
     base: bool,
@@ -67,7 +69,7 @@ fn candidates() -> Vec<(Case, Candidate)> {
 fn shaders() -> &'static [Shader] {
     static ALL: OnceLock<Vec<Shader>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let mut seen: HashMap<(KernelRef, Vec<(&str, Const)>), usize> = HashMap::new();
+        let mut seen: HashMap<Key, usize> = HashMap::new();
         let mut all: Vec<Shader> = Vec::new();
         for (_, candidate) in candidates() {
             // Whether this text is portable depends on its own limits, not on the sizes of the tensors.
@@ -84,8 +86,8 @@ fn shaders() -> &'static [Shader] {
                 let baked: Vec<String> = d.consts.iter().map(|(n, v)| format!("{n}={v:?}")).collect();
                 let name = format!("{}.{} {}", candidate.variant, d.kernel.name, baked.join(" "));
                 let text = expand(&d.kernel.source, &d.consts).unwrap_or_else(|e| panic!("{name}: {e}"));
-                let (kernel, consts) = (d.kernel.clone(), d.consts.clone());
-                all.push(Shader { name, kernel, consts, needs: candidate.needs, base, text });
+                let kernel = d.kernel.clone();
+                all.push(Shader { name, kernel, needs: candidate.needs, base, text });
             }
         }
         all
