@@ -29,7 +29,8 @@ fn its_kernel_agrees_with_its_reference_and_trains() {
 #[test]
 fn other_shapes_are_refused_where_they_are_given() {
     let dev = Device::cpu();
-    let refused = Tensor::try_apply(RmsNorm, &[&dev.tensor([1.0], [1])], &[0.0.into()]).unwrap_err().to_string();
+    let refused =
+        Tensor::try_apply(RmsNorm, &[&dev.tensor([1.0], [1])], &[0.0.into()]).unwrap_err().to_string();
     assert!(refused.contains("rms_norm(f32[1]): expected one matrix [rows, columns]"), "{refused}");
     assert!(refused.contains("custom_op.rs"), "{refused}");
 }

@@ -1,7 +1,7 @@
 //! The training loop: one submit per step, losses read every fiftieth, checkpoints on the way.
 
-use crate::options::Options;
 use crate::net::Net;
+use crate::options::Options;
 use indicatif::{ProgressBar, ProgressStyle};
 use recurve::checkpoint::{self, Progress};
 use recurve::data::mnist::{self, Mnist};
