@@ -3,6 +3,8 @@
 //! `cargo run --example mnist` trains; `--resume` goes on where a checkpoint stands, in mid-epoch, bit for bit;
 //! `--predict digit.png` reads a digit with the weights of the checkpoint. Ctrl-C saves and leaves.
 
+#[path = "support/net.rs"]
+mod net;
 #[path = "mnist/options.rs"]
 mod options;
 #[path = "mnist/report.rs"]
@@ -16,6 +18,7 @@ use options::Options;
 use recurve::data::mnist::Mnist;
 use recurve::{Device, Error, Pick};
 use std::error::Error as StdError;
+use std::sync::atomic::Ordering;
 use train::{Ended, Training};
 
 fn main() -> Result<(), Box<dyn StdError>> {
@@ -30,7 +33,8 @@ fn main() -> Result<(), Box<dyn StdError>> {
     let mnist = Mnist::load(&options.data)?;
     let train = mnist.train.first(options.limit.unwrap_or(mnist.train.len()));
     let mut training = Training::new(&dev, &options, &mnist, &train)?;
-    training.catch_interrupts()?;
+    let interrupted = training.interrupted();
+    ctrlc::set_handler(move || interrupted.store(true, Ordering::Relaxed))?;
     match training.run()? {
         Ended::Interrupted => {
             println!("interrupted; {} is saved, --resume goes on", options.checkpoint().display());

@@ -230,7 +230,8 @@ fn damaged_files_never_panic_and_never_pass_for_whole() {
                 file[at] = file[at].wrapping_add((place / 7) as u8);
             }
             file.truncate(file.len() - places[0] % 3);
-            let _ = read(&file, 3).map(|array| assert_eq!(array.data.len(), array.shape.iter().product()));
+            let _ = read(&file, 3)
+                .map(|array| assert_eq!(array.data.len(), array.shape.iter().product::<usize>()));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What a person wants to see after training, and reading a digit from a picture.
 
+use crate::net::Net;
 use crate::options::Options;
 use crate::support::digit;
-use crate::support::net::Net;
 use crate::support::pictures::{self, Layer, Mistake};
 use crate::train::{Training, evaluate};
 use recurve::data::mnist::{MEAN, STD};

@@ -1,7 +1,7 @@
 //! The training loop: one submit per step, losses read every fiftieth, checkpoints on the way.
 
+use crate::net::Net;
 use crate::options::Options;
-use crate::support::net::Net;
 use indicatif::{ProgressBar, ProgressStyle};
 use recurve::checkpoint::{self, Progress};
 use recurve::data::mnist::{self, Mnist};
@@ -101,10 +101,9 @@ impl<'d> Training<'d> {
         Ok(training)
     }
 
-    /// Lets Ctrl-C end the run cleanly.
-    pub fn catch_interrupts(&self) -> Result<(), ctrlc::Error> {
-        let flag = self.interrupted.clone();
-        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+    /// What ends the run cleanly when it is set.
+    pub fn interrupted(&self) -> Arc<AtomicBool> {
+        self.interrupted.clone()
     }
 
     /// Trains to the last epoch, or until Ctrl-C.
@@ -136,7 +135,7 @@ impl<'d> Training<'d> {
                 }
                 since = Instant::now();
             }
-            if interrupted || self.step % self.save_every == 0 {
+            if interrupted || self.step.is_multiple_of(self.save_every) {
                 self.read(&mut unread)?;
                 self.save()?;
             }

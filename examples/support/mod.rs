@@ -1,5 +1,4 @@
-//! What the examples share: the MNIST network, pictures of training, and digits from PNG files.
+//! What the examples share: pictures of training, and digits from PNG files.
 
 pub mod digit;
-pub mod net;
 pub mod pictures;

@@ -1,4 +1,4 @@
-// y[n, k, p, q] = act(bias[k] + sum over c, r, s of x[n, c, p * stride + r * dilation - pad, ..] * w[k, c, r, s]).
+// y[n, k, p, q] = act(bias[k] + sum over c, r, s of x[n, c, p * stride + r * dilation - pad, ..] * w[k, ..]).
 // Each invocation computes 4 channels of 4 neighbouring pixels, for any shape.
 
 const WG: u32 = 64u;

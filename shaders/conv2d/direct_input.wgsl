@@ -1,5 +1,6 @@
-// dx[n, c, h, w] = sum over k and those p, q, r, s with p * stride + r * dilation - pad = h (and q, s, w likewise) of
-// dy[n, k, p, q] * w[k, c, r, s]. Each invocation computes 4 channels of 4 neighbouring pixels, for any shape.
+// dx[n, c, h, w] = sum over k and those p, q, r, s with p * stride + r * dilation - pad = h (and q, s, w
+// likewise) of dy[n, k, p, q] * w[k, c, r, s]. Each invocation computes 4 channels of 4 neighbouring pixels,
+// for any shape.
 
 const WG: u32 = 64u;
 const FIRST: bool = true; // the sum begins here
@@ -60,7 +61,7 @@ fn main(
     let columns = vec4<u32>(w0 + p.pad_left) + vec4<u32>(0u, 1u, 2u, 3u);
     let w_channel = p.r * p.s;
     for (var r = 0u; r < p.r; r++) {
-        // A position before the first one wraps to one far behind the last, whatever the stride: see the bound of sizes.
+        // Sizes are below 2^31: a position before the first one has wrapped.
         let above = row + p.pad_top - r * p.dilation_h;
         if (above < 0x80000000u && above % p.stride_h == 0u && above / p.stride_h < p.p) {
             for (var s = 0u; s < p.s; s++) {

@@ -1,5 +1,5 @@
-// dw[k, c, r, s] = sum over n, p, q of dy[n, k, p, q] * x[n, c, p * stride + r * dilation - pad, ..]. Each invocation
-// computes 4 output channels of 4 neighbouring weights over a share of the pixels, for any shape.
+// dw[k, c, r, s] = sum over n, p, q of dy[n, k, p, q] * x[n, c, p * stride + r * dilation - pad, ..]. Each
+// invocation computes 4 output channels of 4 neighbouring weights over a share of the pixels, for any shape.
 
 const WG: u32 = 64u;
 

@@ -1,8 +1,9 @@
-// Copies the rows of images into blocks of whole octets, with the padding of a convolution written out, so that the
-// kernels that read them need neither bounds checks nor unaligned loads. Neighbouring blocks overlap.
+// Copies the rows of images into blocks of whole octets, with the padding of a convolution written out, so
+// that the kernels that read them need neither bounds checks nor unaligned loads. Neighbouring blocks
+// overlap.
 //
-// Element e of phase f of block b of a row is column (b * block + e) * STRIDE + f - pad_left of the image, or 0
-// outside of it. With `spread` above 1 the image is read as if it had spread - 1 zeros after each column.
+// Element e of phase f of block b of a row is column (b * block + e) * STRIDE + f - pad_left of the image, or
+// 0 outside of it. With `spread` above 1 the image is read as if it had spread - 1 zeros after each column.
 
 const OCTETS: u32 = 2u; // octets of a phase of a block
 const PHASES: u32 = 1u; // columns of different remainder modulo the stride lie apart

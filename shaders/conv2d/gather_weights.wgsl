@@ -1,5 +1,6 @@
-// Arranges the weights of a convolution for `subgroup8`: the octets that one step of its loop needs lie side by side,
-// one per lane. An octet holds output channels 0, 1, 2, 3 in its low halves and 4, 5, 6, 7 in its high ones.
+// Arranges the weights of a convolution for `subgroup8`: the octets that one step of its loop needs lie side
+// by side, one per lane. An octet holds output channels 0, 1, 2, 3 in its low halves and 4, 5, 6, 7 in its
+// high ones.
 
 const TILE_K: u32 = 32u; // output channels of a tile
 const CHANNELS: u32 = 1u; // input channels of a step

@@ -1,5 +1,5 @@
-// What `gather_weights` does, where the weights of an output channel are whole octets: each invocation reads 8 of them
-// for 8 channels and turns the square round.
+// What `gather_weights` does, where the weights of an output channel are whole octets: each invocation reads
+// 8 of them for 8 channels and turns the square round.
 
 const TILE_K: u32 = 32u; // output channels of a tile
 const CHANNELS: u32 = 1u; // input channels of a step; in_channels is a multiple of it

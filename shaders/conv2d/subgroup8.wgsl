@@ -1,5 +1,5 @@
-// y[n, k, p, q] = act(bias[k] + sum over c, r, s of x[n, c, p * stride + r * dilation, ..] * w[k, c, r, s]), for
-// adapters that run a subgroup of exactly 8 lanes as one vector register.
+// y[n, k, p, q] = act(bias[k] + sum over c, r, s of x[n, c, p * stride + r * dilation, ..] * w[k, c, r, s]),
+// for adapters that run a subgroup of exactly 8 lanes as one vector register.
 
 //!include lib/convolve_rows.wgsl
 

@@ -1,5 +1,5 @@
-// The same as `subgroup8`, for rows and tiles of even length: two neighbouring pixels are stored at a time. The stores of
-// a tile are most of what the driver has to compile.
+// The same as `subgroup8`, for rows and tiles of even length: two neighbouring pixels are stored at a time.
+// The stores of a tile are most of what the driver has to compile.
 
 //!include lib/convolve_rows.wgsl
 

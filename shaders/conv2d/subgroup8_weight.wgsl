@@ -1,9 +1,10 @@
-// dw[k, c, r, s] = sum over n, p, q of dy[n, k, p, q] * x[n, c, p * stride + r * dilation, ..], for adapters that run a
-// subgroup of exactly 8 lanes as one vector register.
+// dw[k, c, r, s] = sum over n, p, q of dy[n, k, p, q] * x[n, c, p * stride + r * dilation, ..], for adapters
+// that run a subgroup of exactly 8 lanes as one vector register.
 //
-// Each lane owns TILE_K8 output channels and reads their pixels where they lie. All lanes need the same pixels of
-// TILE_C input channels: each loads other octets and they pass them round by shuffle. x comes from `gather_rows`, which
-// has dealt with its padding. A workgroup goes through a share of the blocks of all rows.
+// Each lane owns TILE_K8 output channels and reads their pixels where they lie. All lanes need the same
+// pixels of TILE_C input channels: each loads other octets and they pass them round by shuffle. x comes from
+// `gather_rows`, which has dealt with its padding. A workgroup goes through a share of the blocks of all
+// rows.
 
 const TILE_K8: u32 = 2u; // channels of dy in a lane
 const TILE_C: u32 = 4u;
@@ -94,7 +95,8 @@ fn main(
             x_hi[i] = odds(octet);
         }
 
-        // The results of dy begin `shift` floats into an octet: three conditional moves bring them to the front.
+        // The results of dy begin `shift` floats into an octet: three conditional moves bring them to the
+        // front.
         let dy_first = image * p.k * plane + row * p.out_columns + block * TILE_Q;
         let columns = p.out_columns - block * TILE_Q;
         var g: array<f32, TILE_K8 * (DY_OCTETS + 1u) * 8u>;
@@ -136,8 +138,9 @@ fn main(
             var xs: array<f32, BLOCK * 8u>;
             //!unroll
             for (var e = 0u; e < BLOCK * 8u; e += 2u) {
-                xs[e] = subgroupShuffle(x_lo[(cr * BLOCK + e / 8u) / 8u][e % 8u / 2u], (cr * BLOCK + e / 8u) % 8u);
-                xs[e + 1u] = subgroupShuffle(x_hi[(cr * BLOCK + e / 8u) / 8u][e % 8u / 2u], (cr * BLOCK + e / 8u) % 8u);
+                let octet = cr * BLOCK + e / 8u;
+                xs[e] = subgroupShuffle(x_lo[octet / 8u][e % 8u / 2u], octet % 8u);
+                xs[e + 1u] = subgroupShuffle(x_hi[octet / 8u][e % 8u / 2u], octet % 8u);
             }
             //!unroll
             for (var k8 = 0u; k8 < TILE_K8; k8++) {

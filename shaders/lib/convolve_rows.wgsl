@@ -1,9 +1,10 @@
-// The convolution of gathered rows. The including kernel declares `y` and `put(at, even, odd, columns, q)`, which stores
-// pixels q and q + 1, as far as they are below `columns`, at y[at] and y[at + 1].
+// The convolution of gathered rows. The including kernel declares `y` and `put(at, even, odd, columns, q)`,
+// which stores pixels q and q + 1, as far as they are below `columns`, at y[at] and y[at + 1].
 //
-// Each lane computes TILE_Q neighbouring pixels of TILE_K channels; the 8 lanes have different rows, blocks or images,
-// so all of them need the same weights: each lane loads other ones and they pass them round by shuffle. x and w come
-// from `gather_rows` and `gather_weights`, which have dealt with padding, alignment and edges.
+// Each lane computes TILE_Q neighbouring pixels of TILE_K channels; the 8 lanes have different rows, blocks
+// or images, so all of them need the same weights: each lane loads other ones and they pass them round by
+// shuffle. x and w come from `gather_rows` and `gather_weights`, which have dealt with padding, alignment and
+// edges.
 
 const TILE_K: u32 = 32u; // a multiple of 8
 const TILE_Q: u32 = 14u;
@@ -40,7 +41,7 @@ struct Params {
     x_tap: u32, // from one of the taps to the next
     x_channel: u32,
     x_image: u32,
-    bias: u32, // 1 when there is a bias; not baked, so that a layer with one and its gradient share a pipeline
+    bias: u32, // 1 when there is one; not baked, so that a layer with a bias and its gradient share a pipeline
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -117,7 +118,8 @@ fn main(
                     let hi = subgroupShuffle(w_hi[(cs * TILE_K8 + k8) / 8u], (cs * TILE_K8 + k8) % 8u);
                     //!unroll
                     for (var q = 0u; q < TILE_Q; q++) {
-                        let at = (cs / S * BLOCK + cs % S * DILATION % STRIDE * OCTETS) * 8u + cs % S * DILATION / STRIDE + q;
+                        let phase = cs % S * DILATION % STRIDE;
+                        let at = (cs / S * BLOCK + phase * OCTETS) * 8u + cs % S * DILATION / STRIDE + q;
                         acc_lo[q * TILE_K8 + k8] += xs[at] * lo;
                         acc_hi[q * TILE_K8 + k8] += xs[at] * hi;
                     }
@@ -130,7 +132,8 @@ fn main(
     let columns = select(0u, min(p.out_columns - q_first, TILE_Q), unit < p.units);
     let plane = p.out_rows * p.out_columns;
     let k_first = tile * TILE_K;
-    let y_first = (image * p.k + k_first) * plane + (p.out_first + row * p.out_step) * p.out_columns + q_first;
+    let y_row = p.out_first + row * p.out_step;
+    let y_first = (image * p.k + k_first) * plane + y_row * p.out_columns + q_first;
     //!unroll
     for (var k8 = 0u; k8 < TILE_K8; k8++) {
         var b = 0.0;
@@ -146,7 +149,8 @@ fn main(
             }
             //!unroll
             for (var q = 0u; q < TILE_Q; q += 2u) {
-                // An odd tile has no second pixel in its last pair: the first stands in for it and is not stored.
+                // An odd tile has no second pixel in its last pair: the first stands in for it and is not
+                // stored.
                 let first = q * TILE_K8 + k8;
                 let second = min(q + 1u, TILE_Q - 1u) * TILE_K8 + k8;
                 let even = activate(select(acc_lo[first], acc_hi[first], half == 1u) + add);
@@ -154,7 +158,8 @@ fn main(
                 //!unroll
                 for (var j = 0u; j < 4u; j++) {
                     let inside = k_first + k8 * 8u + half * 4u + j < p.k;
-                    put(y_first + (k8 * 8u + half * 4u + j) * plane + q, even[j], odd[j], select(0u, columns, inside), q);
+                    let at = y_first + (k8 * 8u + half * 4u + j) * plane + q;
+                    put(at, even[j], odd[j], select(0u, columns, inside), q);
                 }
             }
         }

@@ -340,7 +340,7 @@ mod tests {
     fn size_classes_waste_little() {
         for bytes in [17, 256, 257, 1000, 50_000, 200_704, 1 << 20, (1 << 20) + 1] {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % ALIGN == 0);
+            assert!(class >= bytes && class.is_multiple_of(ALIGN));
             assert!(class <= bytes + bytes / 3 + ALIGN, "{bytes} takes {class}");
         }
     }

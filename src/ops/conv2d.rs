@@ -1,7 +1,7 @@
-//! Convolution over images, and its two gradients. Like PyTorch's, it is a cross-correlation: the kernel is not turned
-//! round.
+//! Convolution over images, and its two gradients. Like PyTorch's, it is a cross-correlation: the kernel is
+//! not turned round.
 //!
-//! `y[n,k,p,q] = f(b[k] + Σ_{c,r,s} x[n, c, p·stride + r·dilation - pad, q·stride + s·dilation - pad] · w[k,c,r,s])`,
+//! `y[n,k,p,q] = f(b[k] + Σ_{c,r,s} x[n, c, p·stride + r·dilation - top, q·stride + s·dilation - left]·w[k,c,r,s])`,
 //! where x counts as 0 outside of the image, and the sum over c goes over the channels of k's group.
 //!
 //! | tensor | shape |
@@ -11,12 +11,13 @@
 //! | b, with [`Bias::Channels`] | `[K]` |
 //! | y, dy | `[N, K, P, Q]` |
 //!
-//! `P = (H + top + bottom - dilation·(R - 1) - 1) / stride + 1`, rounded down, and Q likewise. `f` is an [`Activation`].
+//! `P = (H + top + bottom - dilation·(R - 1) - 1) / stride + 1`, rounded down, and Q likewise. `f` is an
+//! [`Activation`].
 //!
 //! The gradients are sums over the same products:
 //! [`Conv2dInputGrad`] `dx[n,c,h,w] = Σ dy[n,k,p,q]·w[k,c,r,s]` over all k, p, q, r, s that meet the pixel,
-//! [`Conv2dWeightGrad`] `dw[k,c,r,s] = Σ_{n,p,q} dy[n,k,p,q]·x[n,c,..]`. All three are linear in either operand, so each
-//! has its gradients among the others.
+//! [`Conv2dWeightGrad`] `dw[k,c,r,s] = Σ_{n,p,q} dy[n,k,p,q]·x[n,c,..]`.
+//! All three are linear in either operand, so each has its gradients among the others.
 
 mod cases;
 mod direct;
@@ -431,7 +432,8 @@ impl From<[usize; 2]> for Padding {
     }
 }
 
-/// How [`Tensor::conv2d`] moves its kernel. The default is PyTorch's: stride 1, no padding, dilation 1, one group.
+/// How [`Tensor::conv2d`] moves its kernel. The default is PyTorch's: stride 1, no padding, dilation 1, one
+/// group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2dConfig {
     /// `[vertical, horizontal]` distance of results.
@@ -465,7 +467,8 @@ impl From<Conv2dConfig> for Window {
 
 impl Tensor {
     /// Convolves images `[N, C, H, W]` with `weight` `[K, C / groups, R, S]` and adds `bias` `[K]`:
-    /// `[N, K, P, Q]`. (PyTorch's `conv2d`; the formula stands at the head of [`ops::conv2d`](crate::ops::conv2d).)
+    /// `[N, K, P, Q]`. (PyTorch's `conv2d`; the formula stands at the head of
+    /// [`ops::conv2d`](crate::ops::conv2d).)
     ///
     /// # Panics
     /// When the shapes do not fit together, or the padded image is smaller than the kernel.

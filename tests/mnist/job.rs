@@ -60,6 +60,17 @@ fn a_short_run_learns_draws_and_predicts() {
     report::predict(&dev, &options, &digit).unwrap();
 }
 
+#[test]
+fn an_interrupt_saves_and_ends_the_run() {
+    let options = options("interrupt", &["--batch", "8"]);
+    let train = mnist().train.first(64);
+    let mut training = Training::new(&software(), &options, mnist(), &train).unwrap();
+    training.interrupted().store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(matches!(training.run().unwrap(), Ended::Interrupted));
+    assert_eq!(training.losses.len(), 1);
+    assert!(options.checkpoint().exists());
+}
+
 /// A test image as a grey PNG.
 fn write_png(path: &std::path::Path, pixels: &[u8]) {
     let mut encoder = png::Encoder::new(std::fs::File::create(path).unwrap(), 28, 28);

@@ -1,5 +1,7 @@
 //! The main job, small: the MNIST network on the real data, on every adapter.
 
+#[path = "../../examples/support/net.rs"]
+mod net;
 #[path = "../../examples/mnist/options.rs"]
 mod options;
 #[path = "../../examples/mnist/report.rs"]

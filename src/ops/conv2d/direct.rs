@@ -120,8 +120,8 @@ pub(super) fn weight_grad(z: &Sizes) -> Candidate {
     add_splits(Candidate::new("direct_weight"), sums, z.weights(), splits)
 }
 
-/// Appends a dispatch that leaves `splits` partial weight gradients in a scratch buffer of its own (the next one), and
-/// the one that adds them. A single part is the gradient itself.
+/// Appends a dispatch that leaves `splits` partial weight gradients in a scratch buffer of its own (the next
+/// one), and the one that adds them. A single part is the gradient itself.
 pub(super) fn add_splits(candidate: Candidate, sums: Dispatch, weights: usize, splits: usize) -> Candidate {
     if splits == 1 {
         return candidate.dispatch(sums);

@@ -20,8 +20,8 @@ impl Slide {
     }
 }
 
-/// Calls `f(start of a row of x, start of a row of y, results of that row)` for tap `(r, s)` on all rows of a plane
-/// that it meets. Pixels of the row of x lie `horizontal.stride` apart.
+/// Calls `f(start of a row of x, start of a row of y, results of that row)` for tap `(r, s)` on all rows of a
+/// plane that it meets. Pixels of the row of x lie `horizontal.stride` apart.
 fn tap_rows(z: &Sizes, r: usize, s: usize, mut f: impl FnMut(usize, usize, usize)) {
     let (vertical, horizontal) = (z.window.vertical, z.window.horizontal);
     let columns = horizontal.meeting(s, z.w, z.q);

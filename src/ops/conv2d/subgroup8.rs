@@ -1,10 +1,10 @@
 //! The variants for software adapters, whose 8-lane subgroup is one vector register.
 //!
-//! There every load costs as much as a hundred multiply-adds, whatever its lanes ask for, and the widest one (8 floats
-//! per lane) needs aligned data. So x and dy are first copied into blocks of whole octets with their padding
-//! written out. A lane then owns the `tile` results of one block (a *unit*), needs no neighbour and no bounds check,
-//! and shares nothing but weights. The gradient of the input is a convolution of dy, spread out by the stride, with
-//! the weights turned round: the same kernels serve it.
+//! There every load costs as much as a hundred multiply-adds, whatever its lanes ask for, and the widest one
+//! (8 floats per lane) needs aligned data. So images are first copied into blocks of whole octets with
+//! their padding written out. A lane then owns the `tile` results of one block (a *unit*), needs no neighbour
+//! and no bounds check, and shares nothing but weights. The gradient of the input is a convolution of dy,
+//! spread out by the stride, with the weights turned round: the same kernels serve it.
 
 use super::direct::add_splits;
 use super::{Bias, Conv2d, Sizes};
@@ -71,7 +71,8 @@ crate::kernel! {
 /// Multiply-adds that one step of a kernel's loop may unroll to: the driver's compile time grows with it.
 const UNROLLED: usize = 1_200;
 
-/// Stores that a tile may end with: each is a loop over lanes, and the driver's compile time grows faster with them.
+/// Stores that a tile may end with: each is a loop over lanes, and the driver's compile time grows faster
+/// with them.
 const STORES: usize = 256;
 
 /// Octets of a block, all phases together, that a lane can hold beside its sums.
@@ -102,7 +103,8 @@ impl Layout {
         self.phases * self.octets
     }
 
-    /// The layout for `rows` rows of `results` results of `taps` taps, or `None` when a lane cannot hold a block.
+    /// The layout for `rows` rows of `results` results of `taps` taps, or `None` when a lane cannot hold a
+    /// block.
     fn of(rows: usize, results: usize, taps: usize, stride: usize, dilation: usize) -> Option<Layout> {
         let reach = (taps - 1) * dilation / stride;
         let phases = if taps == 1 || dilation.is_multiple_of(stride) { 1 } else { stride };
@@ -162,8 +164,9 @@ impl Task {
         Layout::of(self.n * self.p, self.q, self.s, self.stride[1], self.dilation[1])
     }
 
-    /// The rows of the result by their remainder modulo the spread, and the gathered rows that they see. The rows of an
-    /// image are not spread out as its columns are: instead each band leaves out the taps that would meet zeros.
+    /// The rows of the result by their remainder modulo the spread, and the gathered rows that they see. The
+    /// rows of an image are not spread out as its columns are: instead each band leaves out the taps that
+    /// would meet zeros.
     fn bands(&self) -> (Vec<Band>, Gathered) {
         let [spread, dilation, stride] = [self.spread[0], self.dilation[0], self.stride[0]];
         let meets = |first: usize, tap: usize| {
@@ -204,7 +207,8 @@ struct Band {
     taps: usize,
     tap_first: usize,
     tap_step: usize,
-    /// The gathered row that the first tap of the first row meets, and the distance from one tap's to the next one's.
+    /// The gathered row that the first tap of the first row meets, and the distance from one tap's to the
+    /// next one's.
     row_first: usize,
     rows_per_tap: usize,
 }
@@ -252,7 +256,8 @@ fn octet_bytes(octets: usize) -> u64 {
     (32 * octets as u64).next_multiple_of(ALIGN)
 }
 
-/// The copy of a task's images into blocks, with its bytes; `None` when the octets lie in memory as they should.
+/// The copy of a task's images into blocks, with its bytes; `None` when the octets lie in memory as they
+/// should.
 fn gather(t: &Task, layout: Layout, rows: Gathered) -> Option<(Dispatch, u64)> {
     let whole = layout.tile == layout.size() * 8 && t.w == layout.blocks * layout.tile && rows.rows == t.h;
     if whole && t.s == 1 && rows.top == 0 && t.pad[1] == 0 && t.stride[1] == 1 && t.spread[1] == 1 {
