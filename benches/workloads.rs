@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 const FIRST_STEP: &str = "--first-step";
 
 fn main() -> Result<()> {
+    env_logger::init();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let after = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
     let pick: Pick = after("--device").map_or(Pick::Best, |name| name.parse().unwrap_or_default());

@@ -69,7 +69,7 @@ crate::kernel! {
 }
 
 /// Multiply-adds that one step of a kernel's loop may unroll to: the driver's compile time grows with it.
-const UNROLLED: usize = 1_200;
+const UNROLLED: usize = 700;
 
 /// Stores that a tile may end with: each is a loop over lanes, and the driver's compile time grows faster
 /// with them.
