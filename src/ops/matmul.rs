@@ -337,7 +337,9 @@ struct Wide {
 
 impl Wide {
     fn octets(s: Sizes) -> Wide {
-        let tile_m = s.m.next_multiple_of(8).min(32);
+        // A tile of half the height compiles in half the time; only large products win that back.
+        let tallest = if s.batch * s.m * s.n * s.k < 1 << 27 { 16 } else { 32 };
+        let tile_m = s.m.next_multiple_of(8).min(tallest);
         let groups = s.m.div_ceil(tile_m) * s.n.div_ceil(64) * s.batch;
         let split = split(s.k, groups, 16, 256, 8 * (MAX_TRIPS as usize - 8), 8);
         Wide { variant: "subgroup8", width: 8, tile_m, tile_n: 64, per_group: 1, split }
