@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// The environment variable that overrides every [`Pick`] but an exact one.
@@ -62,6 +62,8 @@ struct Inner {
     engine: Engine,
     plans: Mutex<Plans>,
     deferred: Mutex<Option<Error>>,
+    /// Held by the CPU engine while a program runs.
+    whole: Mutex<()>,
     one: OnceLock<Arc<trace::Leaf>>,
     /// Set by tests that compare with node-at-a-time execution.
     stepwise: AtomicBool,
@@ -230,6 +232,7 @@ impl Device {
             engine,
             plans: Mutex::default(),
             deferred: Mutex::default(),
+            whole: Mutex::default(),
             one: OnceLock::new(),
             stepwise: AtomicBool::new(false),
             counters: Mutex::default(),
@@ -550,6 +553,8 @@ impl Device {
         let planned = crate::clock::now();
         let results = match (&self.0.engine, &plan.ready) {
             (Engine::Cpu(precision), Ready::Cpu(slots)) => {
+                // As on a GPU, a program sees the variables before or after another thread's update, never between.
+                let _whole = self.0.whole.lock().unwrap_or_else(PoisonError::into_inner);
                 cpu::run(&plan.program, slots, *precision, leaves, scalars)
             }
             (Engine::Gpu(gpu), Ready::Gpu(recording)) => {

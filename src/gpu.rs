@@ -22,7 +22,7 @@ use fault::Funnel;
 use pipeline::Pipelines;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Steps that may be on their way before the host waits for the oldest.
 const MAX_IN_FLIGHT: usize = 3;
@@ -44,7 +44,12 @@ pub(crate) struct Engine {
     made: Arc<Made>,
     /// Bytes written since the last submit.
     staged: AtomicU64,
+    /// Whether calls from several threads must take turns.
+    takes_turns: bool,
 }
+
+/// OpenGL has one context per instance; wgpu panics in a thread that waits for it while another waits for the GPU.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Counts of objects created; see [`Counters`].
 #[derive(Default)]
@@ -62,11 +67,17 @@ impl Engine {
         adapter::find(pick).await?.open().await
     }
 
-    fn new(name: String, target: Target, device: wgpu::Device, queue: wgpu::Queue) -> Self {
+    fn new(
+        name: String,
+        target: Target,
+        takes_turns: bool,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+    ) -> Self {
         let funnel = Funnel::attach(&device);
         let made = Arc::<Made>::default();
         let pool = Pool::new(&device, &funnel, &made, target.max_buffer);
-        let pipelines = Pipelines::new(&device, &funnel, &made);
+        let pipelines = Pipelines::new(&device, &funnel, &made, takes_turns);
         Engine {
             name,
             target,
@@ -80,7 +91,13 @@ impl Engine {
             submitted: Mutex::default(),
             made,
             staged: AtomicU64::new(0),
+            takes_turns,
         }
+    }
+
+    /// Held while calls to wgpu may touch the driver. Never held across an await.
+    fn turn(&self) -> Option<MutexGuard<'static, ()>> {
+        self.takes_turns.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn name(&self) -> &str {
@@ -119,6 +136,7 @@ impl Engine {
         if spec.padded_bytes() > limit {
             return Err(Error::TensorTooLarge { spec, bytes: spec.padded_bytes(), limit });
         }
+        let _turn = self.turn();
         let pooled = self.pool.take(spec.bytes())?;
         if !data.is_empty() {
             self.write(pooled.buffer(), pooled.offset(), data)?;
@@ -128,6 +146,7 @@ impl Engine {
 
     pub fn write_region(&self, region: &Arc<Region>, offset: u64, values: &[f32]) -> Result<()> {
         // Values that somebody holds in the region are moved out first, in a submit of their own.
+        let _turn = self.turn();
         let _queue = self.in_flight.lock().unwrap();
         let mut encoder = self.encoder();
         if region.evict(&self.pool, &mut encoder)? {
@@ -157,12 +176,14 @@ impl Engine {
 
     pub fn new_region(&self, bytes: u64, label: &str) -> Result<Arc<Region>> {
         self.check()?;
+        let _turn = self.turn();
         self.pool.region(bytes, label)
     }
 
     /// Makes pipelines, buffers and bind groups for a program.
     pub fn record(&self, program: &Program) -> Result<Recording> {
         self.check()?;
+        let _turn = self.turn();
         let recording = Recording::new(self, program)?;
         self.check()?;
         Ok(recording)
@@ -177,6 +198,7 @@ impl Engine {
         scalars: &[Scalar],
     ) -> Result<Vec<Storage>> {
         self.check()?;
+        let _turn = self.turn();
         let mut in_flight = self.in_flight.lock().unwrap();
         let mut encoder = self.encoder();
         let held = recording.encode(self, program, &mut encoder, leaves, scalars)?;
@@ -193,6 +215,7 @@ impl Engine {
     /// Fills the slots of a recording with one word.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn fill_slots(&self, recording: &Recording, word: u32) -> Result<()> {
+        let _turn = self.turn();
         let _queue = self.in_flight.lock().unwrap();
         let mut encoder = self.encoder();
         for slot in recording.slots() {
@@ -252,6 +275,7 @@ impl Engine {
     /// Waits until everything submitted has finished.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(&self) -> Result<()> {
+        let _turn = self.turn();
         self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
         self.in_flight.lock().unwrap().clear();
         Ok(())
@@ -274,6 +298,7 @@ impl Engine {
         if spec.elements() == 0 {
             return Ok(Vec::new());
         }
+        let turn = self.turn();
         let staging = self.pool.take_staging(spec.bytes())?;
         {
             let _queue = self.in_flight.lock().unwrap();
@@ -289,6 +314,7 @@ impl Engine {
         });
         #[cfg(not(target_arch = "wasm32"))]
         self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
+        drop(turn);
         match receiver.receive().await {
             Some(Ok(())) => {}
             Some(Err(error)) => self.funnel.lost(error.to_string()),

@@ -136,7 +136,8 @@ impl AdapterEntry {
         };
         let (device, queue) = (self.adapter.request_device(&descriptor).await)
             .map_err(|e| Error::DeviceRequest { adapter: self.to_string(), message: e.to_string() })?;
-        Ok(Engine::new(self.to_string(), self.target(), device, queue))
+        let takes_turns = self.info.backend == wgpu::Backend::Gl;
+        Ok(Engine::new(self.to_string(), self.target(), takes_turns, device, queue))
     }
 }
 

@@ -22,16 +22,20 @@ pub(crate) struct Pipelines {
     device: wgpu::Device,
     funnel: Arc<Funnel>,
     made: Arc<Made>,
+    /// Whether the driver takes calls of one thread only.
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "a browser has one thread"))]
+    one_by_one: bool,
     ready: Mutex<HashMap<Key, Arc<Pipeline>>>,
     layouts: Mutex<HashMap<Vec<Access>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>>,
 }
 
 impl Pipelines {
-    pub fn new(device: &wgpu::Device, funnel: &Arc<Funnel>, made: &Arc<Made>) -> Self {
+    pub fn new(device: &wgpu::Device, funnel: &Arc<Funnel>, made: &Arc<Made>, one_by_one: bool) -> Self {
         Pipelines {
             device: device.clone(),
             funnel: funnel.clone(),
             made: made.clone(),
+            one_by_one,
             ready: Mutex::default(),
             layouts: Mutex::default(),
         }
@@ -57,7 +61,8 @@ impl Pipelines {
 
     #[cfg(not(target_arch = "wasm32"))]
     fn make_all(&self, keys: &[Key]) -> Result<Vec<Arc<Pipeline>>> {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let cores =
+            if self.one_by_one { 1 } else { std::thread::available_parallelism().map_or(1, |n| n.get()) };
         let per_thread = keys.len().div_ceil(cores).max(1);
         std::thread::scope(|scope| {
             let make = |part: &'_ [Key]| part.iter().map(|k| self.make(k)).collect::<Vec<_>>();

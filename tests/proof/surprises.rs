@@ -355,3 +355,51 @@ fn two_processes_give_the_same_bits() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains(&format!("bits: {here}.")), "another process computes other bits: {said}");
 }
+
+/// A second thread predicts with the very weights that this one trains: each answer is that of some step, whole.
+#[test]
+fn a_second_thread_predicts_with_the_weights_in_training() {
+    use recurve::nn::Linear;
+    use recurve::optim::{Sgd, SgdConfig};
+    use recurve::{Params, no_grad};
+    const STEPS: usize = 30;
+    for dev in adapters::engines() {
+        let data: Vec<f32> = (0..8 * 16).map(|i| ((i * 29 % 31) as f32 - 15.0) / 15.0).collect();
+        let labels: Vec<i64> = (0..8).map(|i| i % 4).collect();
+        let build = || {
+            let params = Params::new(&dev, 3);
+            let layers = (Linear::new(&params.at("a"), 16, 32), Linear::new(&params.at("b"), 32, 4));
+            let opt = Sgd::new(&params, SgdConfig { lr: 0.2, momentum: 0.9, ..Default::default() });
+            (layers, opt)
+        };
+        type Net = (Linear, Linear);
+        let forward = |net: &Net| net.1.forward(&net.0.forward(&dev.tensor(&data, [8, 16])).tanh());
+        let predict = |net: &Net| -> Vec<u32> {
+            let y = no_grad(|| forward(net)).to_vec().unwrap();
+            y.iter().map(|v| v.to_bits()).collect()
+        };
+        let step = |net: &Net, opt: &mut Sgd| {
+            let loss = forward(net).cross_entropy(&dev.labels(&labels));
+            opt.step(&loss.backward()).unwrap();
+        };
+        // Alone first: what each step's weights answer.
+        let (net, mut opt) = build();
+        let mut answers = vec![predict(&net)];
+        for _ in 0..STEPS {
+            step(&net, &mut opt);
+            answers.push(predict(&net));
+        }
+        let (net, mut opt) = build();
+        let seen = std::thread::scope(|scope| {
+            let predictor = scope.spawn(|| (0..STEPS).map(|_| predict(&net)).collect::<Vec<_>>());
+            for _ in 0..STEPS {
+                step(&net, &mut opt);
+            }
+            predictor.join().unwrap()
+        });
+        for answer in seen {
+            assert!(answers.contains(&answer), "{}: an answer of no step", dev.name());
+        }
+        assert_eq!(predict(&net), answers[STEPS], "{}", dev.name());
+    }
+}
