@@ -1,7 +1,7 @@
 //! Norms of gradients, for clipping them.
 //!
-//! `grad_norm`: partial[j] = Σ |x[i]|^p over the elements i that belong to j (max |x[i]| for p = ∞).
-//! `clip_factor`: norm = (Σ partial[j])^(1/p), factor = min(1, max_norm / (norm + 1e-6)).
+//! `grad_norm`: `partial[j] = Σ |x[i]|^p` over the elements i that belong to j (`max |x[i]|` for p = ∞).
+//! `clip_factor`: `norm = (Σ partial[j])^(1/p)`, `factor = min(1, max_norm / (norm + 1e-6))`.
 //!
 //! | tensor | shape |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Constant padding: y[c] = x[c - before] inside, `value` outside.
+//! Constant padding: `y[c] = x[c - before]` inside, `value` outside.
 //!
 //! | tensor | shape |
 //! |---|---|

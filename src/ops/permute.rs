@@ -1,4 +1,4 @@
-//! Permute: y[c] = x[c'] where axis k of y is axis `axes[k]` of x.
+//! Permute: `y[c] = x[c']` where axis k of y is axis `axes[k]` of x.
 //!
 //! | tensor | shape |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Slice: y[c] = x[c + start].
+//! Slice: `y[c] = x[c + start]`.
 //!
 //! | tensor | shape |
 //! |---|---|

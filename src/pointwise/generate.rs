@@ -1,6 +1,6 @@
 //! WGSL for chains: the one place where kernels are generated text.
 //!
-//! The text depends on the chain's structure, on how each input is addressed ([`Load`]) and on the elements per thread;
+//! The text depends on the chain's structure, on how each input is addressed (`Load`) and on the elements per thread;
 //! sizes and scalars are uniforms, so few pipelines serve all shapes. Every variant computes any broadcast. A thread
 //! computes 1, 4 or 8 neighbouring elements and writes zeros behind the tensor's end.
 //!

@@ -106,7 +106,7 @@ pub(super) fn weight_grad(z: &Sizes, x: &[f64], dy: &[f64], dw: &mut [f64]) {
     });
 }
 
-/// Σ x[i·stride]·y[i], in four partial sums so that it vectorises.
+/// `Σ x[i·stride]·y[i]`, in four partial sums so that it vectorises.
 fn dot(x: &[f64], stride: usize, y: &[f64]) -> f64 {
     if stride != 1 {
         return x.iter().step_by(stride).zip(y).map(|(x, y)| x * y).sum();
