@@ -18,21 +18,31 @@ use options::Options;
 use recurve::data::mnist::Mnist;
 use recurve::{Device, Error, Pick};
 use std::error::Error as StdError;
+use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use train::{Ended, Training};
 
-fn main() -> Result<(), Box<dyn StdError>> {
+fn main() -> ExitCode {
     env_logger::init();
-    let options = Options::parse();
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn StdError>> {
     let dev = open(&options.device)?;
     println!("device: {}", dev.name());
     if let Some(picture) = &options.predict {
-        return report::predict(&dev, &options, picture);
+        return report::predict(&dev, options, picture);
     }
     std::fs::create_dir_all(&options.out)?;
     let mnist = Mnist::load(&options.data)?;
-    let train = mnist.train.first(options.limit.unwrap_or(mnist.train.len()));
-    let mut training = Training::new(&dev, &options, &mnist, &train)?;
+    let train = mnist.train.first(options.limit.map_or(mnist.train.len(), |n| n as usize));
+    let mut training = Training::new(&dev, options, &mnist, &train)?;
     let interrupted = training.interrupted();
     ctrlc::set_handler(move || interrupted.store(true, Ordering::Relaxed))?;
     match training.run()? {
@@ -40,7 +50,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
             println!("interrupted; {} is saved, --resume goes on", options.checkpoint().display());
             Ok(())
         }
-        Ended::Finished => report::finish(&training, &options),
+        Ended::Finished => report::finish(&mut training, options),
     }
 }
 

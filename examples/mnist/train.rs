@@ -48,6 +48,8 @@ pub struct Training<'d> {
     /// Test accuracy in percent after each epoch.
     pub accuracies: Vec<(u64, f64)>,
     pub mnist: &'d Mnist,
+    /// The last evaluation on the test set.
+    pub evaluation: Option<Evaluation>,
     opt: Adam,
     loader: Loader<'d>,
     schedule: Schedule,
@@ -85,6 +87,7 @@ impl<'d> Training<'d> {
             losses: Vec::new(),
             accuracies: Vec::new(),
             mnist,
+            evaluation: None,
             opt,
             loader,
             schedule,
@@ -169,7 +172,9 @@ impl<'d> Training<'d> {
     }
 
     fn end_epoch(&mut self, bar: &ProgressBar) -> Result<()> {
-        let accuracy = evaluate(&self.dev, &self.net, &self.mnist.test)?.accuracy;
+        let evaluation = evaluate(&self.dev, &self.net, &self.mnist.test)?;
+        let accuracy = evaluation.accuracy;
+        self.evaluation = Some(evaluation);
         let epoch = self.loader.state().epoch;
         self.accuracies.push((epoch, accuracy));
         let line = format!("epoch {epoch} of {}: test accuracy {accuracy:.2} %", self.epochs);
