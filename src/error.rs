@@ -20,12 +20,6 @@ pub enum Error {
         /// What can be done about it.
         advice: String,
     },
-    /// The environment variable or the pick does not name a device.
-    #[error("RECURVE_DEVICE={value:?} is none of: best, gpu, software, cpu, or part of an adapter's name")]
-    UnknownPick {
-        /// The value given.
-        value: String,
-    },
     /// The adapter would not open.
     #[error("adapter {adapter} cannot be opened: {message}")]
     DeviceRequest {
@@ -104,7 +98,7 @@ pub enum Error {
         /// The number of classes.
         classes: u64,
     },
-    /// Operands of different devices.
+    /// Operands that do not fit an op.
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// A data set could not be read.
