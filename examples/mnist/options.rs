@@ -1,13 +1,14 @@
 //! The command line.
 
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
 
 /// Trains a small convolutional network on MNIST and draws what it learned.
 #[derive(Parser, Debug, Clone)]
 pub struct Options {
     /// Passes over the training set; by default 3, or 1 on the CPU reference.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: Option<u64>,
     /// Images per step.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -34,7 +35,7 @@ pub struct Options {
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub save_every: u64,
     /// Trains on the first images only.
-    #[arg(long)]
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub limit: Option<usize>,
     /// Reads the digit in this PNG with the checkpoint's weights, and does not train.
     #[arg(long, value_name = "PNG")]

@@ -17,7 +17,9 @@ const MISTAKES: usize = 40;
 /// Evaluates, draws the pictures, and prints the accuracy as the last line.
 pub fn finish(training: &Training<'_>, options: &Options) -> Result<(), Box<dyn Error>> {
     let (dev, net, test) = (&training.dev, &training.net, &training.mnist.test);
-    let result = evaluate(dev, net, test)?;
+    // A run that was finished before it was resumed has not been evaluated.
+    let evaluated = training.evaluation.is_none().then(|| evaluate(dev, net, test)).transpose()?;
+    let result = training.evaluation.as_ref().or(evaluated.as_ref()).expect("one of the two is there");
     let out = |name: &str| options.out.join(name);
     pictures::learning_curve(out("learning_curve.png"), "MNIST", &training.losses, &training.accuracies)?;
 

@@ -47,6 +47,8 @@ pub struct Training<'d> {
     pub losses: Vec<(u64, f32)>,
     /// Test accuracy in percent after each epoch.
     pub accuracies: Vec<(u64, f64)>,
+    /// What the last epoch's network made of the test set.
+    pub evaluation: Option<Evaluation>,
     pub mnist: &'d Mnist,
     opt: Adam,
     loader: Loader<'d>,
@@ -84,6 +86,7 @@ impl<'d> Training<'d> {
             dev: dev.clone(),
             losses: Vec::new(),
             accuracies: Vec::new(),
+            evaluation: None,
             mnist,
             opt,
             loader,
@@ -169,7 +172,9 @@ impl<'d> Training<'d> {
     }
 
     fn end_epoch(&mut self, bar: &ProgressBar) -> Result<()> {
-        let accuracy = evaluate(&self.dev, &self.net, &self.mnist.test)?.accuracy;
+        let evaluation = evaluate(&self.dev, &self.net, &self.mnist.test)?;
+        let accuracy = evaluation.accuracy;
+        self.evaluation = Some(evaluation);
         let epoch = self.loader.state().epoch;
         self.accuracies.push((epoch, accuracy));
         let line = format!("epoch {epoch} of {}: test accuracy {accuracy:.2} %", self.epochs);
