@@ -19,7 +19,7 @@ demo: adapter
 	$(CARGO) run --locked --example mnist -- $(DEMO_ARGS)
 
 test: adapter
-	$(CARGO) test --locked --all-targets
+	$(CARGO) test --locked --lib --tests
 	$(CARGO) test --locked --doc
 
 check:

@@ -16,7 +16,7 @@ mod train;
 use clap::Parser;
 use options::Options;
 use recurve::data::mnist::Mnist;
-use recurve::{Device, Error, Pick};
+use recurve::{DEVICE_VARIABLE, Device, Error, Pick};
 use std::error::Error as StdError;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -39,9 +39,9 @@ fn run(options: &Options) -> Result<(), Box<dyn StdError>> {
     if let Some(picture) = &options.predict {
         return report::predict(&dev, options, picture);
     }
-    std::fs::create_dir_all(&options.out)?;
+    std::fs::create_dir_all(&options.out).map_err(|e| format!("{}: {e}", options.out.display()))?;
     let mnist = Mnist::load(&options.data)?;
-    let train = mnist.train.first(options.limit.map_or(mnist.train.len(), |n| n as usize));
+    let train = mnist.train.first(options.limit.unwrap_or(mnist.train.len()));
     let mut training = Training::new(&dev, options, &mnist, &train)?;
     let interrupted = training.interrupted();
     ctrlc::set_handler(move || interrupted.store(true, Ordering::Relaxed))?;
@@ -58,7 +58,9 @@ fn run(options: &Options) -> Result<(), Box<dyn StdError>> {
 fn open(name: &str) -> Result<Device, Error> {
     let pick: Pick = name.parse().unwrap_or_default();
     let dev = Device::open_blocking(pick.clone())?;
-    if dev.is_reference() && pick != Pick::Cpu {
+    let asked_for =
+        pick == Pick::Cpu || std::env::var(DEVICE_VARIABLE).is_ok_and(|v| v.parse() == Ok(Pick::Cpu));
+    if dev.is_reference() && !asked_for {
         println!(
             "No GPU adapter: training on the CPU reference, on all cores. It is correct but slow; a Vulkan driver \
              makes this many times faster (Debian: apt-get install mesa-vulkan-drivers)."

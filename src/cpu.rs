@@ -2,10 +2,11 @@
 //! fails without a GPU. Debug builds fill freed slots with NaN.
 
 use crate::device::{Chunk, Storage};
+use crate::error::{Error, Result};
 use crate::op::{RefIo, Scalar, View, ViewMut};
 use crate::program::{Origin, Place, Program, Step, ValueId};
 use crate::shape::Spec;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the slots' values are rounded to when they outlive a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +34,24 @@ pub(crate) type HostChunk = Mutex<Vec<f64>>;
 #[derive(Default)]
 pub(crate) struct Slots(Mutex<Vec<Vec<f64>>>);
 
-/// Runs `program` and returns the held values.
+/// Runs `program` and returns the held values; [`Error::OutOfMemory`] when there is no memory for its slots.
 pub(crate) fn run(
     program: &Program,
     slots: &Slots,
     precision: Precision,
     leaves: &[Storage],
     scalars: &[Scalar],
-) -> Vec<Storage> {
-    let mut slots = slots.0.lock().unwrap();
+) -> Result<Vec<Storage>> {
+    // A panic in an op's reference leaves nothing behind in the slots that matters: they are filled anew.
+    let mut slots = slots.0.lock().unwrap_or_else(PoisonError::into_inner);
     slots.resize_with(program.buffers.len(), Vec::new);
     for (slot, &bytes) in slots.iter_mut().zip(&program.buffers) {
-        slot.resize(bytes as usize / 4, 0.0);
+        let elements = bytes as usize / 4;
+        slot.try_reserve_exact(elements.saturating_sub(slot.len())).map_err(|error| {
+            let message = format!("{elements} values of a program on the CPU reference: {error}");
+            Error::OutOfMemory { message }
+        })?;
+        slot.resize(elements, 0.0);
         if cfg!(debug_assertions) {
             slot.fill(f64::NAN);
         }
@@ -63,7 +70,7 @@ pub(crate) fn run(
             run.slots[slot].fill(f64::NAN);
         }
     }
-    program.held.iter().map(|&v| run.held(v, leaves)).collect()
+    Ok(program.held.iter().map(|&v| run.held(v, leaves)).collect())
 }
 
 /// For each step, the slots whose value is read there for the last time.

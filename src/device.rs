@@ -14,10 +14,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-/// The environment variable that overrides every [`Pick`] but an exact one.
+/// The environment variable that overrides [`Pick::Best`]; other picks are exact.
 pub const DEVICE_VARIABLE: &str = "RECURVE_DEVICE";
 
 /// The mark of a label that a loss ignores, as kernels see it.
@@ -50,6 +50,18 @@ impl std::str::FromStr for Pick {
             "cpu" => Pick::Cpu,
             _ => Pick::Named(text.trim().to_string()),
         })
+    }
+}
+
+impl fmt::Display for Pick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pick::Best => f.write_str("best"),
+            Pick::Gpu => f.write_str("gpu"),
+            Pick::Software => f.write_str("software"),
+            Pick::Cpu => f.write_str("cpu"),
+            Pick::Named(text) => write!(f, "{text:?}"),
+        }
     }
 }
 
@@ -221,10 +233,24 @@ impl fmt::Debug for Chunk {
 }
 
 /// A thread's traces by the devices' ids. The device is kept weakly: entries of dropped ones are swept.
-type Traces = HashMap<u64, (Weak<Inner>, Arc<Mutex<Trace>>)>;
+#[derive(Default)]
+struct Traces(HashMap<u64, (Weak<Inner>, Arc<Mutex<Trace>>)>);
 
 thread_local! {
     static TRACES: RefCell<Traces> = RefCell::default();
+}
+
+/// Traces of threads that have ended with work pending. Dropping them may destroy wgpu objects, and wgpu cannot do that
+/// while a thread's own variables are being destroyed: the process would abort. The next thread to come drops them.
+#[cfg(not(target_arch = "wasm32"))]
+static LEFT_BEHIND: Mutex<Vec<Box<dyn Send>>> = Mutex::new(Vec::new());
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Traces {
+    fn drop(&mut self) {
+        let mut left = LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner);
+        left.extend(self.0.drain().map(|(_, (_, trace))| Box::new(trace) as Box<dyn Send>));
+    }
 }
 
 impl Device {
@@ -440,7 +466,7 @@ impl Device {
         };
         let timings = &self.0.timings;
         let time = |n: &AtomicU64| Duration::from_nanos(n.load(Ordering::Relaxed));
-        counters.plans = self.0.plans.lock().unwrap().made;
+        counters.plans = self.plans().made;
         counters.runs = timings.runs.load(Ordering::Relaxed);
         counters.tracing = time(&timings.tracing);
         counters.encoding = time(&timings.encoding);
@@ -449,7 +475,7 @@ impl Device {
 
     /// The program that ran last on this device, as text: steps, kernels, places, memory.
     pub fn explain(&self) -> String {
-        let plans = self.0.plans.lock().unwrap();
+        let plans = self.plans();
         plans.cached.last().map_or_else(|| "no program has run yet\n".into(), |plan| plan.to_string())
     }
 
@@ -462,20 +488,25 @@ impl Device {
     }
 
     pub(crate) fn trace(&self) -> Arc<Mutex<Trace>> {
-        TRACES.with_borrow_mut(|traces| {
-            if let Some((_, trace)) = traces.get(&self.0.id) {
-                return trace.clone();
-            }
-            traces.retain(|_, (device, _)| device.strong_count() > 0);
-            let trace = Arc::<Mutex<Trace>>::default();
+        if let Some(trace) = TRACES.with_borrow(|t| t.0.get(&self.0.id).map(|(_, trace)| trace.clone())) {
+            return trace;
+        }
+        let trace = Arc::<Mutex<Trace>>::default();
+        let swept: Vec<_> = TRACES.with_borrow_mut(|Traces(traces)| {
+            let swept = traces.extract_if(|_, (device, _)| device.strong_count() == 0).collect();
             traces.insert(self.0.id, (Arc::downgrade(&self.0), trace.clone()));
-            trace
-        })
+            swept
+        });
+        // What they hold may be the last handle of another device: nothing is borrowed or locked here.
+        drop(swept);
+        #[cfg(not(target_arch = "wasm32"))]
+        drop(std::mem::take(&mut *LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner)));
+        trace
     }
 
     /// Releases the graphs of this thread that lead through variables which have changed.
     pub(crate) fn release_graphs(&self) {
-        self.trace().lock().unwrap().release_updated();
+        self.trace().lock().unwrap_or_else(PoisonError::into_inner).release_updated();
     }
 
     /// Keeps an error for the next call that can return it.
@@ -558,7 +589,7 @@ impl Device {
             (Engine::Cpu(precision), Ready::Cpu(slots)) => {
                 // As on a GPU, a program sees the variables before or after another thread's update, never between.
                 let _whole = self.0.whole.lock().unwrap_or_else(PoisonError::into_inner);
-                cpu::run(&plan.program, slots, *precision, leaves, scalars)
+                cpu::run(&plan.program, slots, *precision, leaves, scalars)?
             }
             (Engine::Gpu(gpu), Ready::Gpu(recording)) => {
                 gpu.run(&plan.program, recording, leaves, scalars)?
@@ -576,9 +607,14 @@ impl Device {
         self.0.timings.tracing.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// The cached plans; an op that panics while it is planned leaves them whole.
+    fn plans(&self) -> MutexGuard<'_, Plans> {
+        self.0.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn plan(&self, listing: &Listing) -> Result<Arc<Plan>> {
         let fingerprint = listing.fingerprint();
-        let mut plans = self.0.plans.lock().unwrap();
+        let mut plans = self.plans();
         let found = plans.cached.iter().rposition(|p| p.fingerprint == fingerprint && p.listing == *listing);
         if let Some(at) = found {
             let plan = plans.cached.remove(at);
@@ -611,9 +647,7 @@ impl Device {
         scalars: &[Scalar],
     ) -> Result<Vec<Storage>> {
         match &self.0.engine {
-            Engine::Cpu(precision) => {
-                Ok(cpu::run(program, &cpu::Slots::default(), *precision, leaves, scalars))
-            }
+            Engine::Cpu(precision) => cpu::run(program, &cpu::Slots::default(), *precision, leaves, scalars),
             Engine::Gpu(gpu) => {
                 let recording = gpu.record(program)?;
                 gpu.fill_slots(&recording, crate::testing::POISON)?;
@@ -626,7 +660,7 @@ impl Device {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn run_node_by_node(&self) {
         self.0.stepwise.store(true, Ordering::Relaxed);
-        self.0.plans.lock().unwrap().cached.clear();
+        self.plans().cached.clear();
     }
 
     pub(crate) fn runs_node_by_node(&self) -> bool {
@@ -636,7 +670,7 @@ impl Device {
     /// What the program that ran last was planned from.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn last_listing(&self) -> Option<Listing> {
-        self.0.plans.lock().unwrap().cached.last().map(|plan| plan.listing.clone())
+        self.plans().cached.last().map(|plan| plan.listing.clone())
     }
 }
 

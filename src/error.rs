@@ -98,7 +98,7 @@ pub enum Error {
         /// The number of classes.
         classes: u64,
     },
-    /// Operands of different devices.
+    /// Operands that do not fit an op.
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// A data set could not be read.

@@ -16,14 +16,11 @@ impl Shape {
     /// A shape from its sizes.
     ///
     /// # Panics
-    /// When there are more than [`MAX_RANK`] axes, or the number of elements overflows `usize`.
+    /// When there are more than [`MAX_RANK`] axes, or so many elements that their bytes cannot be counted.
     #[track_caller]
     pub fn new(dims: &[usize]) -> Self {
         assert!(dims.len() <= MAX_RANK, "shape {dims:?} has {} axes, more than {MAX_RANK}", dims.len());
-        assert!(
-            dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_some(),
-            "shape {dims:?} has too many elements"
-        );
+        assert!(countable(dims), "shape {dims:?} has too many elements");
         let mut all = [0; MAX_RANK];
         all[..dims.len()].copy_from_slice(dims);
         Shape { dims: all, rank: dims.len() }
@@ -74,7 +71,8 @@ impl Shape {
         Some(strides)
     }
 
-    /// The common shape of two operands under NumPy's broadcasting rule, or `None` when there is none.
+    /// The common shape of two operands under NumPy's broadcasting rule, or `None` when there is none, or one with too
+    /// many elements.
     pub fn broadcast(self, other: Shape) -> Option<Shape> {
         let rank = self.rank.max(other.rank);
         let mut dims = [0; MAX_RANK];
@@ -87,13 +85,14 @@ impl Shape {
                 _ => return None,
             };
         }
-        Some(Shape { dims, rank })
+        countable(&dims[..rank]).then_some(Shape { dims, rank })
     }
 
     /// The same shape with axis `axis` set to `size`.
     pub fn with(mut self, axis: usize, size: usize) -> Shape {
         assert!(axis < self.rank, "axis {axis} of shape {self}");
         self.dims[axis] = size;
+        assert!(countable(self.dims()), "shape {self} has too many elements");
         self
     }
 
@@ -101,6 +100,12 @@ impl Shape {
     pub fn span(&self, from: usize, to: usize) -> usize {
         self.dims()[from..to].iter().product()
     }
+}
+
+/// Whether strides, elements and the reference's bytes of a tensor with these sizes can be counted, padding included.
+fn countable(dims: &[usize]) -> bool {
+    let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
+    elements.is_some_and(|n| n <= isize::MAX as usize / 8 - ALIGN as usize)
 }
 
 impl std::ops::Index<usize> for Shape {
@@ -227,8 +232,15 @@ mod tests {
         assert_eq!(s(&[0, 3]).broadcast(s(&[1, 3])), Some(s(&[0, 3])));
         assert_eq!(s(&[]).broadcast(s(&[5])), Some(s(&[5])));
         assert_eq!(s(&[2]).broadcast(s(&[3])), None);
+        assert_eq!(s(&[1 << 15, 1 << 15, 1]).broadcast(s(&[usize::MAX >> 24])), None);
         assert_eq!(s(&[3, 1]).broadcast_strides(s(&[2, 3, 4])), Some(vec![0, 1, 0]));
         assert_eq!(s(&[2]).broadcast_strides(s(&[3])), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "too many elements")]
+    fn sizes_whose_bytes_overflow_are_refused() {
+        let _ = Shape::new(&[0, usize::MAX / 4, 2]);
     }
 
     #[test]

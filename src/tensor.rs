@@ -114,11 +114,12 @@ impl Tensor {
         Tensor::from_source(&self.0.device, self.0.source.clone(), self.0.spec, Flow::None)
     }
 
-    /// The largest index of an uploaded tensor of labels, ignore marks aside, and where it stands.
+    /// The largest index of an uploaded tensor of labels, under whatever shape, ignore marks aside, and where it stands.
     pub(crate) fn largest_index(&self) -> Option<(u32, usize)> {
         match &self.0.source {
             Source::Leaf(leaf) => leaf.largest,
-            _ => None,
+            Source::Node(node, output) => node.outputs[*output].largest,
+            Source::Variable(..) => None,
         }
     }
 

@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A trace that has grown to this many nodes runs by itself.
 const MAX_PENDING: usize = 100_000;
@@ -81,6 +81,8 @@ pub(crate) struct OutputState {
     /// Pending nodes that read it.
     pins: AtomicUsize,
     storage: Mutex<Option<Storage>>,
+    /// As a leaf's, for labels under another shape.
+    pub largest: Option<(u32, usize)>,
 }
 
 impl Node {
@@ -230,11 +232,13 @@ pub(crate) fn append(
         }
     }
     let needs_grad = NO_GRAD.get() == 0 && op.updates().is_empty() && inputs.iter().any(|t| t.needs_grad());
+    let largest = inputs.first().filter(|_| op.alias()).and_then(|t| t.largest_index());
     let state = |&spec| OutputState {
         spec,
         handles: AtomicUsize::new(0),
         pins: AtomicUsize::new(0),
         storage: Mutex::new(None),
+        largest,
     };
     let node = Arc::new(Node {
         id: next_id(),
@@ -257,7 +261,7 @@ pub(crate) fn append(
         })
         .collect();
     let full = {
-        let mut t = trace.lock().unwrap();
+        let mut t = lock(&trace);
         t.pending_bytes += outputs.iter().map(Spec::bytes).sum::<u64>();
         t.pending.push(node);
         t.pending.len() >= MAX_PENDING || t.pending_bytes >= MAX_PENDING_BYTES || device.runs_node_by_node()
@@ -319,10 +323,15 @@ pub(crate) fn materialise(tensor: &Tensor) -> Result<Storage> {
     }
 }
 
+/// A trace is whole at any moment, so an op that panics in a run does not make it useless.
+fn lock(trace: &Mutex<Trace>) -> MutexGuard<'_, Trace> {
+    trace.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs the pending nodes of `trace` that anybody can still see, and what `asked` needs.
 pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResult]) -> Result<()> {
     // The lock is held to the end: a second thread that needs a value of this trace waits for its run.
-    let mut trace = trace.lock().unwrap();
+    let mut trace = lock(trace);
     device.check()?;
     let start = crate::clock::now();
     let pending = std::mem::take(&mut trace.pending);

@@ -48,7 +48,7 @@ pub(crate) async fn find(pick: &Pick) -> Result<AdapterEntry> {
             "{found}; install a GPU driver with Vulkan, or a software one \
              (Debian: apt-get install mesa-vulkan-drivers), or take the CPU reference with RECURVE_DEVICE=cpu"
         );
-        Error::NoAdapter { wanted: format!("{pick:?}"), advice }
+        Error::NoAdapter { wanted: pick.to_string(), advice }
     })
 }
 

@@ -121,7 +121,7 @@ impl CrossEntropy {
                 let counted = io.inputs[1].data.iter().filter(|&&t| t != IGNORED);
                 match self.weights {
                     Weights::None => counted.count() as f64,
-                    Weights::Classes => counted.map(|&t| io.inputs[2].data[t as usize]).sum(),
+                    Weights::Classes => counted.map(|&t| io.inputs[2].data.get(t as usize).copied().unwrap_or(f64::NAN)).sum(),
                 }
             }
         }

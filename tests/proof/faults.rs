@@ -48,6 +48,41 @@ fn without_adapters() {
 fn an_unknown_pick_names_what_there_is() {
     let error = Device::open_blocking(Pick::Named("no such adapter".into())).unwrap_err();
     assert!(matches!(error, Error::NoAdapter { .. }), "{error}");
+    assert!(error.to_string().contains("no adapter for \"no such adapter\": this machine offers"), "{error}");
+}
+
+#[test]
+fn more_memory_than_the_host_has_is_an_error_of_the_reference_too() {
+    let device = Device::cpu();
+    let x = device.full(1.0, [1]);
+    assert!(matches!(x.expand([1 << 52]).to_vec(), Err(Error::OutOfMemory { .. })));
+    assert_eq!(x.to_vec().unwrap(), [1.0]);
+}
+
+#[test]
+fn a_thread_may_end_with_work_pending() {
+    // The thread's trace is the last to hold the uploaded values: they must not be destroyed with the thread's own
+    // variables, which would abort the process.
+    for adapter in adapters::all() {
+        let work = move || {
+            let device = adapters::open(&adapter);
+            drop(device.full(1.0, [64]).add_scalar(1.0));
+        };
+        std::thread::spawn(work).join().unwrap();
+    }
+    assert_eq!(adapters::first().full(1.0, [2]).add_scalar(1.0).to_vec().unwrap(), [2.0; 2]);
+}
+
+#[test]
+fn an_op_that_panics_does_not_take_the_device_with_it() {
+    for device in adapters::engines() {
+        let x = device.full(1.0, [4]);
+        let y = Tensor::apply1(Bad { fault: Fault::Panic }, &[&x], &[]);
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| y.to_vec()));
+        assert!(caught.is_err());
+        drop(y);
+        assert_eq!(x.add_scalar(1.0).to_vec().unwrap(), [2.0; 4], "{}", device.name());
+    }
 }
 
 #[test]
@@ -126,6 +161,8 @@ fn labels_out_of_range_are_errors() {
         let got = large.item();
         let named = matches!(got, Err(Error::Label { label: 3, index: 1, classes: 3 }));
         assert!(named, "{got:?} on {}", device.name());
+        let shaped = device.indices(&[0, 3], [2, 1]).reshape([2]);
+        assert!(matches!(logits.cross_entropy(&shaped).item(), Err(Error::Label { label: 3, .. })));
         let gradients = large.backward();
         assert!(matches!(gradients.check(), Err(Error::Label { .. })));
     }
@@ -201,6 +238,8 @@ enum Fault {
     Trips,
     /// More groups than allowed.
     Groups,
+    /// Reference and kernels panic.
+    Panic,
 }
 
 impl Op for Bad {
@@ -213,6 +252,7 @@ impl Op for Bad {
     }
 
     fn reference(&self, io: &mut RefIo<'_>) {
+        assert!(self.fault != Fault::Panic, "a fault of the op");
         io.outputs[0].data.fill(0.0);
     }
 
@@ -221,6 +261,7 @@ impl Op for Bad {
     }
 
     fn kernels(&self, _io: Io<'_>, _target: &Target) -> Vec<Candidate> {
+        assert!(self.fault != Fault::Panic, "a fault of the op");
         let head = "struct Params { n: u32 }\n@group(0) @binding(0) var<uniform> p: Params;\n\
                     @group(0) @binding(1) var<storage, read_write> y: array<f32>;\n";
         let body = match self.fault {
@@ -232,7 +273,9 @@ impl Op for Bad {
             Fault::Include => {
                 "//!include lib/none.wgsl\n@compute @workgroup_size(1) fn main() { y[0] = 1.0; }"
             }
-            Fault::Trips | Fault::Groups => "@compute @workgroup_size(1) fn main() { y[0] = f32(p.n); }",
+            Fault::Trips | Fault::Groups | Fault::Panic => {
+                "@compute @workgroup_size(1) fn main() { y[0] = f32(p.n); }"
+            }
         };
         let kernel = Kernel {
             name: Cow::Borrowed("bad"),
