@@ -24,7 +24,7 @@ use train::{Ended, Training};
 
 fn main() -> ExitCode {
     env_logger::init();
-    match run() {
+    match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -33,17 +33,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Box<dyn StdError>> {
-    let options = Options::parse();
+fn run(options: &Options) -> Result<(), Box<dyn StdError>> {
     let dev = open(&options.device)?;
     println!("device: {}", dev.name());
     if let Some(picture) = &options.predict {
-        return report::predict(&dev, &options, picture);
+        return report::predict(&dev, options, picture);
     }
     std::fs::create_dir_all(&options.out).map_err(|e| format!("{}: {e}", options.out.display()))?;
     let mnist = Mnist::load(&options.data)?;
-    let train = mnist.train.first(options.limit.unwrap_or(mnist.train.len()));
-    let mut training = Training::new(&dev, &options, &mnist, &train)?;
+    let train = mnist.train.first(options.limit.map_or(mnist.train.len(), |n| n as usize));
+    let mut training = Training::new(&dev, options, &mnist, &train)?;
     let interrupted = training.interrupted();
     ctrlc::set_handler(move || interrupted.store(true, Ordering::Relaxed))?;
     match training.run()? {
@@ -51,7 +50,7 @@ fn run() -> Result<(), Box<dyn StdError>> {
             println!("interrupted; {} is saved, --resume goes on", options.checkpoint().display());
             Ok(())
         }
-        Ended::Finished => report::finish(&training, &options),
+        Ended::Finished => report::finish(&mut training, options),
     }
 }
 

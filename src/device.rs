@@ -13,7 +13,7 @@ use crate::variable::Variable;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ struct Inner {
     one: OnceLock<Arc<trace::Leaf>>,
     /// Set by tests that compare with node-at-a-time execution.
     stepwise: AtomicBool,
-    counters: Mutex<Timings>,
+    timings: Timings,
 }
 
 pub(crate) enum Engine {
@@ -112,9 +112,11 @@ const MAX_PLANS: usize = 64;
 
 #[derive(Default)]
 struct Timings {
-    runs: u64,
-    tracing: Duration,
-    encoding: Duration,
+    runs: AtomicU64,
+    /// Nanoseconds.
+    tracing: AtomicU64,
+    /// Nanoseconds.
+    encoding: AtomicU64,
 }
 
 /// What a device has done so far; differences between two readings tell what a step costs.
@@ -135,9 +137,9 @@ pub struct Counters {
     pub plans: u64,
     /// Programs run.
     pub runs: u64,
-    /// Time spent on turning traces into keys of cached plans.
+    /// Host time spent on tracing: appending nodes, finding or making their plan, and keeping books.
     pub tracing: Duration,
-    /// Time spent on encoding and submitting.
+    /// Host time spent on encoding and submitting; on the CPU reference, on running.
     pub encoding: Duration,
 }
 
@@ -261,7 +263,7 @@ impl Device {
             whole: Mutex::default(),
             one: OnceLock::new(),
             stepwise: AtomicBool::new(false),
-            counters: Mutex::default(),
+            timings: Timings::default(),
         };
         Device(Arc::new(inner))
     }
@@ -462,11 +464,12 @@ impl Device {
             Engine::Cpu(_) => Counters::default(),
             Engine::Gpu(gpu) => gpu.counters(),
         };
-        let timings = self.0.counters.lock().unwrap();
+        let timings = &self.0.timings;
+        let time = |n: &AtomicU64| Duration::from_nanos(n.load(Ordering::Relaxed));
         counters.plans = self.plans().made;
-        counters.runs = timings.runs;
-        counters.tracing = timings.tracing;
-        counters.encoding = timings.encoding;
+        counters.runs = timings.runs.load(Ordering::Relaxed);
+        counters.tracing = time(&timings.tracing);
+        counters.encoding = time(&timings.encoding);
         counters
     }
 
@@ -572,14 +575,14 @@ impl Device {
         }
     }
 
-    /// Runs the program of `listing`, planning it if it is new, and returns where the held values are.
+    /// Runs the program of `listing`, planning it if it is new, and returns where the held values are,
+    /// and how long the engine took.
     pub(crate) fn execute(
         &self,
         listing: &Listing,
         leaves: &[Storage],
         scalars: &[Scalar],
-    ) -> Result<Vec<Storage>> {
-        let start = crate::clock::now();
+    ) -> Result<(Vec<Storage>, Duration)> {
         let plan = self.plan(listing)?;
         let planned = crate::clock::now();
         let results = match (&self.0.engine, &plan.ready) {
@@ -593,11 +596,15 @@ impl Device {
             }
             _ => unreachable!("a plan belongs to its device"),
         };
-        let mut timings = self.0.counters.lock().unwrap();
-        timings.runs += 1;
-        timings.tracing += planned - start;
-        timings.encoding += crate::clock::now() - planned;
-        Ok(results)
+        self.0.timings.runs.fetch_add(1, Ordering::Relaxed);
+        let encoding = crate::clock::now() - planned;
+        self.0.timings.encoding.fetch_add(encoding.as_nanos() as u64, Ordering::Relaxed);
+        Ok((results, encoding))
+    }
+
+    /// Adds to the time spent on tracing.
+    pub(crate) fn count_tracing(&self, time: Duration) {
+        self.0.timings.tracing.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// The cached plans; an op that panics while it is planned leaves them whole.

@@ -224,6 +224,7 @@ pub(crate) fn append(
     for input in inputs {
         settle_foreign(device, &trace, input);
     }
+    let start = crate::clock::now();
     let sources: Vec<Source> = inputs.iter().map(|t| present(t.source())).collect();
     for source in &sources {
         if let Source::Node(node, output) = source {
@@ -265,6 +266,7 @@ pub(crate) fn append(
         t.pending.push(node);
         t.pending.len() >= MAX_PENDING || t.pending_bytes >= MAX_PENDING_BYTES || device.runs_node_by_node()
     };
+    device.count_tracing(crate::clock::now() - start);
     if full && let Err(error) = run(device, &trace, &[]) {
         device.defer(error);
     }
@@ -331,6 +333,7 @@ pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResul
     // The lock is held to the end: a second thread that needs a value of this trace waits for its run.
     let mut trace = lock(trace);
     device.check()?;
+    let start = crate::clock::now();
     let pending = std::mem::take(&mut trace.pending);
     trace.pending_bytes = 0;
     let roots = pending.iter().filter(|n| n.is_effect() || n.outputs.iter().any(OutputState::held));
@@ -340,42 +343,50 @@ pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResul
     }
     let needed = needed_nodes(roots)?;
     let collected = collect(&needed)?;
-    let results = device.execute(&collected.listing, &collected.leaves, &collected.scalars)?;
+    let (results, encoding) = device.execute(&collected.listing, &collected.leaves, &collected.scalars)?;
     for (&(node, output), storage) in collected.held.iter().zip(results) {
         *needed[node].outputs[output].storage.lock().unwrap() = Some(storage);
         needed[node].outputs[output].drop_if_unused();
     }
-    let mut updated = false;
-    for node in &needed {
-        if node.is_effect() && !node.ran.load(Ordering::Acquire) {
-            for (i, source) in node.inputs.lock().unwrap().sources.iter().enumerate() {
-                if let (true, Source::Variable(v, _)) = (node.op.updates().contains(&i), source) {
-                    v.touch();
-                    updated |= v.trainable();
+    let updated = touch_updated(&needed);
+    needed.iter().filter(|n| !n.ran.load(Ordering::Acquire)).for_each(|n| n.finish());
+    trace.retire(&needed, updated, device.runs_node_by_node());
+    drop((needed, pending));
+    device.count_tracing((crate::clock::now() - start).saturating_sub(encoding));
+    Ok(())
+}
+
+/// Notes that the variables which effects among `nodes` have just updated have changed; says whether a trainable one is
+/// among them.
+fn touch_updated(nodes: &[Arc<Node>]) -> bool {
+    let mut trainable = false;
+    for node in nodes.iter().filter(|n| n.is_effect() && !n.ran.load(Ordering::Acquire)) {
+        for (i, source) in node.inputs.lock().unwrap().sources.iter().enumerate() {
+            if let (true, Source::Variable(v, _)) = (node.op.updates().contains(&i), source) {
+                v.touch();
+                trainable |= v.trainable();
+            }
+        }
+    }
+    trainable
+}
+
+impl Trace {
+    /// Keeps the graph behind nodes that have run, and releases what an update or age has made useless.
+    fn retire(&mut self, nodes: &[Arc<Node>], updated: bool, keep_all: bool) {
+        self.retired.push_back(nodes.iter().map(Arc::downgrade).collect());
+        if updated {
+            self.release_updated();
+        }
+        while self.retired.len() > KEPT_RUNS && !keep_all {
+            for node in self.retired.pop_front().unwrap_or_default() {
+                if let Some(node) = node.upgrade() {
+                    node.release();
                 }
             }
         }
     }
-    for node in needed.iter().filter(|n| !n.ran.load(Ordering::Acquire)) {
-        node.finish();
-    }
-    trace.retired.push_back(needed.iter().map(Arc::downgrade).collect());
-    if updated {
-        trace.release_updated();
-    }
-    while trace.retired.len() > KEPT_RUNS && !device.runs_node_by_node() {
-        for node in trace.retired.pop_front().unwrap_or_default() {
-            if let Some(node) = node.upgrade() {
-                node.release();
-            }
-        }
-    }
-    drop(needed);
-    drop(pending);
-    Ok(())
-}
 
-impl Trace {
     /// Releases the graphs that lead through variables which have been updated since.
     pub fn release_updated(&mut self) {
         let mut stale = std::collections::HashSet::new();

@@ -1,7 +1,6 @@
 //! The command line.
 
 use clap::Parser;
-use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
 
 /// Trains a small convolutional network on MNIST and draws what it learned.
@@ -35,8 +34,8 @@ pub struct Options {
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub save_every: u64,
     /// Trains on the first images only.
-    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    pub limit: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
     /// Reads the digit in this PNG with the checkpoint's weights, and does not train.
     #[arg(long, value_name = "PNG")]
     pub predict: Option<PathBuf>,

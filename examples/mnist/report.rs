@@ -15,11 +15,13 @@ use std::path::Path;
 const MISTAKES: usize = 40;
 
 /// Evaluates, draws the pictures, and prints the accuracy as the last line.
-pub fn finish(training: &Training<'_>, options: &Options) -> Result<(), Box<dyn Error>> {
+pub fn finish(training: &mut Training<'_>, options: &Options) -> Result<(), Box<dyn Error>> {
+    // A run that was resumed after its last epoch has not evaluated yet.
+    let result = match training.evaluation.take() {
+        Some(result) => result,
+        None => evaluate(&training.dev, &training.net, &training.mnist.test)?,
+    };
     let (dev, net, test) = (&training.dev, &training.net, &training.mnist.test);
-    // A run that was finished before it was resumed has not been evaluated.
-    let evaluated = training.evaluation.is_none().then(|| evaluate(dev, net, test)).transpose()?;
-    let result = training.evaluation.as_ref().or(evaluated.as_ref()).expect("one of the two is there");
     let out = |name: &str| options.out.join(name);
     pictures::learning_curve(out("learning_curve.png"), "MNIST", &training.losses, &training.accuracies)?;
 

@@ -47,9 +47,9 @@ pub struct Training<'d> {
     pub losses: Vec<(u64, f32)>,
     /// Test accuracy in percent after each epoch.
     pub accuracies: Vec<(u64, f64)>,
-    /// What the last epoch's network made of the test set.
-    pub evaluation: Option<Evaluation>,
     pub mnist: &'d Mnist,
+    /// The last evaluation on the test set.
+    pub evaluation: Option<Evaluation>,
     opt: Adam,
     loader: Loader<'d>,
     schedule: Schedule,
@@ -86,8 +86,8 @@ impl<'d> Training<'d> {
             dev: dev.clone(),
             losses: Vec::new(),
             accuracies: Vec::new(),
-            evaluation: None,
             mnist,
+            evaluation: None,
             opt,
             loader,
             schedule,

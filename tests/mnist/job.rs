@@ -49,7 +49,7 @@ fn a_short_run_learns_draws_and_predicts() {
     assert!(matches!(training.run().unwrap(), Ended::Finished));
     let accuracy = training.accuracies.last().unwrap().1;
     assert!(accuracy > 85.0, "accuracy {accuracy} after 3,000 images");
-    report::finish(&training, &options).unwrap();
+    report::finish(&mut training, &options).unwrap();
     for picture in ["learning_curve", "confusion_matrix", "filters", "feature_maps", "misclassified"] {
         let path = options.out.join(format!("{picture}.png"));
         assert!(path.metadata().unwrap().len() > 1000, "{}", path.display());

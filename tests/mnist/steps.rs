@@ -35,7 +35,7 @@ fn from_the_second_step_on_nothing_is_created() {
         assert_eq!(after.plans, before.plans, "{}: no new plan", dev.name());
         let per_step = |d: Duration| d.as_secs_f64() * 1e3 / STEPS as f64;
         println!(
-            "{}: per step {:.3} ms on the host, of these {:.3} finding the plan and {:.3} encoding and submitting",
+            "{}: per step {:.3} ms on the host, of these {:.3} tracing and {:.3} encoding and submitting",
             dev.name(),
             per_step(host),
             per_step(after.tracing - before.tracing),
