@@ -47,8 +47,6 @@ pub struct Training<'d> {
     pub losses: Vec<(u64, f32)>,
     /// Test accuracy in percent after each epoch.
     pub accuracies: Vec<(u64, f64)>,
-    /// What the last epoch's network made of the test set.
-    pub evaluation: Option<Evaluation>,
     pub mnist: &'d Mnist,
     opt: Adam,
     loader: Loader<'d>,
@@ -86,7 +84,6 @@ impl<'d> Training<'d> {
             dev: dev.clone(),
             losses: Vec::new(),
             accuracies: Vec::new(),
-            evaluation: None,
             mnist,
             opt,
             loader,
