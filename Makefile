@@ -39,7 +39,7 @@ adapter:
 	elif [ -n "$$RECURVE_NO_INSTALL" ] || ! command -v apt-get >/dev/null; then \
 		echo "No GPU adapter, and none may be installed: install a Vulkan driver (Debian: mesa-vulkan-drivers)."; \
 	elif [ "$$(id -u)" = 0 ]; then $(INSTALL); \
-	elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo sh -c '$(INSTALL)'; \
+	elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then sudo sh -c '$(INSTALL)'; \
 	else echo "No GPU adapter: run 'apt-get install mesa-vulkan-drivers' as root, then this again."; fi
 
 INSTALL = echo "No GPU adapter: installing the software Vulkan driver mesa-vulkan-drivers."; \

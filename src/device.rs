@@ -429,7 +429,8 @@ impl Device {
         Tensor::from_source(self, trace::Source::Leaf(leaf), Spec::f32(()), Flow::None)
     }
 
-    /// Runs what is pending on this thread, without waiting for the device.
+    /// Runs what is pending on this thread, without waiting for the device. A thread that ends without it gives up
+    /// its pending effects (updates of running statistics, say), unless somebody holds what they go with.
     ///
     /// # Errors
     /// Whatever stopped the computation: see [`Error`].

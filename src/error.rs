@@ -80,7 +80,8 @@ pub enum Error {
         /// The parameter's name.
         variable: String,
     },
-    /// The graph behind a value was given up.
+    /// The graph behind a value was given up: by an update of a parameter that it leads through, or because 64 runs
+    /// have come since. Add losses up before they are read, or take their gradients one by one.
     #[error("the graph of {op} (called at {caller}) was released by an update or by later runs")]
     Released {
         /// The op.

@@ -29,6 +29,7 @@ fn key(source: &Source) -> Key {
 /// Gradients of one value with respect to the parameters and uploaded tensors that it depends on.
 #[derive(Debug)]
 pub struct Gradients {
+    device: Device,
     by_key: HashMap<Key, Tensor>,
     failure: Option<Error>,
 }
@@ -43,6 +44,11 @@ impl Gradients {
     /// The gradient with respect to a parameter; `None` when the value does not depend on it.
     pub fn of(&self, variable: &Arc<Variable>) -> Option<Tensor> {
         self.wrt(&variable.tensor())
+    }
+
+    /// The device that the gradients are on.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     fn get(&self, key: Key, like: &Tensor) -> Option<Tensor> {
@@ -81,8 +87,10 @@ impl Tensor {
     #[track_caller]
     pub fn backward_with(&self, dy: &Tensor) -> Gradients {
         match cotangents(self, dy, &[]) {
-            Ok((by_key, _)) => Gradients { by_key, failure: None },
-            Err(error) => Gradients { by_key: HashMap::new(), failure: Some(error) },
+            Ok((by_key, _)) => Gradients { device: self.device().clone(), by_key, failure: None },
+            Err(error) => {
+                Gradients { device: self.device().clone(), by_key: HashMap::new(), failure: Some(error) }
+            }
         }
     }
 

@@ -235,8 +235,12 @@ impl<R: Rule> Optimizer<R> {
     ///
     /// # Errors
     /// Whatever stopped the computation: see [`Error`](crate::Error).
+    ///
+    /// # Panics
+    /// When the gradients are on another device.
     #[track_caller]
     pub fn step(&mut self, gradients: &Gradients) -> Result<()> {
+        assert_eq!(gradients.device(), self.params.device(), "gradients and parameters are on one device");
         gradients.check()?;
         self.step_with(|param| param.gradient(gradients))
     }

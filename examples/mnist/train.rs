@@ -10,6 +10,7 @@ use recurve::nn::Mode;
 use recurve::optim::{Adam, AdamConfig};
 use recurve::schedule::{OneCycle, Schedule};
 use recurve::{Device, Params, Result, Tensor, no_grad};
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,10 +49,14 @@ pub struct Training<'d> {
     /// Test accuracy in percent after each epoch.
     pub accuracies: Vec<(u64, f64)>,
     pub mnist: &'d Mnist,
+    /// The last evaluation on the test set.
+    pub evaluation: Option<Evaluation>,
     opt: Adam,
     loader: Loader<'d>,
     schedule: Schedule,
     step: u64,
+    /// What a resumed run must have in common with the saved one.
+    plan: String,
     epochs: u64,
     save_every: u64,
     checkpoint: PathBuf,
@@ -61,7 +66,12 @@ pub struct Training<'d> {
 
 impl<'d> Training<'d> {
     /// Sets everything up, or takes it up where the checkpoint stands.
-    pub fn new(dev: &Device, options: &Options, mnist: &'d Mnist, train: &'d Dataset) -> Result<Self> {
+    pub fn new(
+        dev: &Device,
+        options: &Options,
+        mnist: &'d Mnist,
+        train: &'d Dataset,
+    ) -> Result<Self, Box<dyn Error>> {
         let params = Params::new(dev, options.seed);
         let net = Net::new(&params);
         let opt = Adam::new(&params, AdamConfig { lr: options.lr, ..Default::default() });
@@ -85,10 +95,12 @@ impl<'d> Training<'d> {
             losses: Vec::new(),
             accuracies: Vec::new(),
             mnist,
+            evaluation: None,
             opt,
             loader,
             schedule,
             step: 0,
+            plan: format!("{epochs} epochs, batch {}, learning rate {}", options.batch, options.lr),
             epochs,
             save_every: options.save_every,
             checkpoint: options.checkpoint(),
@@ -107,7 +119,7 @@ impl<'d> Training<'d> {
     }
 
     /// Trains to the last epoch, or until Ctrl-C.
-    pub fn run(&mut self) -> Result<Ended> {
+    pub fn run(&mut self) -> Result<Ended, Box<dyn Error>> {
         let per_epoch = self.loader.batches_per_epoch() as u64;
         let bar = ProgressBar::new(self.epochs * per_epoch);
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}");
@@ -161,9 +173,13 @@ impl<'d> Training<'d> {
         Ok(Some((loss.detach(), images)))
     }
 
-    fn read(&mut self, unread: &mut Vec<(u64, Tensor, usize)>) -> Result<()> {
+    fn read(&mut self, unread: &mut Vec<(u64, Tensor, usize)>) -> Result<(), Box<dyn Error>> {
         for (step, loss, _) in unread.drain(..) {
-            self.losses.push((step, loss.item()?));
+            let value = loss.item()?;
+            if !value.is_finite() {
+                return Err(format!("the loss of step {step} is {value}: training has diverged").into());
+            }
+            self.losses.push((step, value));
         }
         Ok(())
     }
@@ -185,7 +201,8 @@ impl<'d> Training<'d> {
 
     /// Writes the checkpoint, and the history for the learning curve.
     pub fn save(&self) -> Result<()> {
-        let progress = Progress { step: self.step, loader: Some(self.loader.state()), ..Default::default() };
+        let notes = [("plan".to_string(), self.plan.clone())].into();
+        let progress = Progress { step: self.step, loader: Some(self.loader.state()), notes };
         checkpoint::save(&self.checkpoint, &self.params, &self.opt, &progress)?;
         let mut text = String::new();
         self.losses.iter().for_each(|(step, loss)| text += &format!("loss,{step},{loss}\n"));
@@ -197,8 +214,18 @@ impl<'d> Training<'d> {
         Ok(())
     }
 
-    fn resume(&mut self) -> Result<()> {
+    fn resume(&mut self) -> Result<(), Box<dyn Error>> {
         let progress = checkpoint::load(&self.checkpoint, &self.params, &mut self.opt)?;
+        match progress.notes.get("plan") {
+            Some(plan) if *plan != self.plan => {
+                return Err(format!(
+                    "the checkpoint is of a run with {plan}, not {}: give the same",
+                    self.plan
+                )
+                .into());
+            }
+            _ => {}
+        }
         self.step = progress.step;
         let state = progress.loader.unwrap_or_else(|| self.loader.state());
         self.loader.restore(state)?;

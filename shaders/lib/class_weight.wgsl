@@ -22,6 +22,10 @@ fn share(line: u32, label: u32, c: u32) -> f32 {
     if (label == IGNORED) {
         return 0.0;
     }
+    if (label >= p.c) {
+        // No class: the loss must not look right. Any word with these bits is NaN.
+        return bitcast<f32>(0x7fc00000u | label);
+    }
     return weight_of(c) * (select(0.0, 1.0 - p.smoothing, c == label) + even);
 }
 

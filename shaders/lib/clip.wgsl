@@ -4,7 +4,9 @@ fn clipped(g: vec4<f32>, mode: u32, factor: f32, bound: f32) -> vec4<f32> {
         return g * factor;
     }
     if (mode == 2u) {
-        return clamp(g, vec4<f32>(-bound), vec4<f32>(bound));
+        // clamp(NaN) is a number; a gradient that is none must stay visible.
+        let nan = (bitcast<vec4<u32>>(g) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+        return select(clamp(g, vec4<f32>(-bound), vec4<f32>(bound)), g, nan);
     }
     return g;
 }

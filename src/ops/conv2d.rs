@@ -51,8 +51,9 @@ pub struct Slide {
 impl Slide {
     /// The number of results of `taps` taps on `size` pixels, or `None` when the kernel does not fit.
     fn results(self, size: usize, taps: usize) -> Option<usize> {
-        let covered = self.dilation * taps.checked_sub(1)? + 1;
-        Some((size + self.before + self.after).checked_sub(covered)? / self.stride + 1)
+        let covered = self.dilation.checked_mul(taps.checked_sub(1)?)?.checked_add(1)?;
+        let padded = size.checked_add(self.before)?.checked_add(self.after)?;
+        Some(padded.checked_sub(covered)? / self.stride + 1)
     }
 }
 

@@ -103,6 +103,8 @@ impl CrossEntropy {
         let weight = io.inputs.get(2).filter(|_| self.weights == Weights::Classes).map_or(1.0, |w| w.data[c]);
         let t = match self.target {
             Target::Classes if target[row] == IGNORED => return 0.0,
+            // No class: the loss must not look right.
+            Target::Classes if target[row] >= lines.d as f64 => return f64::NAN,
             Target::Classes => (target[row] == c as f64) as u8 as f64,
             Target::Probabilities => {
                 target[row / lines.inner * lines.d * lines.inner + c * lines.inner + row % lines.inner]
@@ -346,7 +348,7 @@ pub struct CrossEntropyConfig<'a> {
 impl Tensor {
     /// The mean cross-entropy of these logits `[N, C, ..]` and a target: classes `[N, ..]` (u32; rows with the ignore
     /// mark do not count) or probabilities `[N, C, ..]` (f32). (PyTorch's `cross_entropy`.) An uploaded label that is
-    /// no class is an [`Error::Label`] of the next call that returns a `Result`.
+    /// no class is an [`Error::Label`] of the next call that returns a `Result`; a computed one makes the loss NaN.
     ///
     /// # Panics
     /// When there are fewer than two axes, or the target has another shape.

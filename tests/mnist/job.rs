@@ -1,5 +1,6 @@
 //! The example from end to end on a few images: it learns, resumes bit for bit, draws, and predicts.
 
+use crate::options::Options;
 use crate::train::{Ended, Training};
 use crate::{mnist, options, report};
 use recurve::{Device, Pick};
@@ -34,6 +35,10 @@ fn a_resumed_run_goes_on_bit_for_bit() {
             let loss = resumed.train_step().unwrap().unwrap().0.item().unwrap();
             assert_eq!(loss.to_bits(), expected, "{}: step {step}", dev.name());
         }
+        let other = Options { batch: again.batch + 1, ..again.clone() };
+        let refused =
+            Training::new(&dev, &other, mnist(), &train).err().expect("another batch size").to_string();
+        assert!(refused.contains("batch"), "{refused}");
         let weights = |t: &Training<'_>| t.net.conv2.weight.tensor().to_vec().unwrap();
         assert_eq!(weights(&whole), weights(&resumed), "{}", dev.name());
     }
@@ -58,6 +63,15 @@ fn a_short_run_learns_draws_and_predicts() {
     let digit = options.predict.clone().unwrap();
     write_png(&digit, mnist().test.image(0));
     report::predict(&dev, &options, &digit).unwrap();
+}
+
+#[test]
+fn a_run_that_diverges_says_so() {
+    let options = options("diverges", &["--batch", "8", "--lr", "nan"]);
+    let train = mnist().train.first(64);
+    let mut training = Training::new(&software(), &options, mnist(), &train).unwrap();
+    let error = training.run().err().expect("a loss that is no number").to_string();
+    assert!(error.contains("diverged"), "{error}");
 }
 
 #[test]

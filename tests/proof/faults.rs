@@ -3,7 +3,8 @@
 use crate::adapters;
 use recurve::kernel::{Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Misfit, Target};
 use recurve::op::{Expected, GradIo, Io, Op, RefIo, Tolerance};
-use recurve::{Adam, AdamConfig, Device, Error, Init, Params, Pick, Spec, Tensor};
+use recurve::ops::cross_entropy::CrossEntropyConfig;
+use recurve::{Adam, AdamConfig, Clip, Device, Error, Init, Params, Pick, Sgd, SgdConfig, Spec, Tensor};
 use std::borrow::Cow;
 use std::process::Command;
 use std::sync::Arc;
@@ -165,7 +166,40 @@ fn labels_out_of_range_are_errors() {
         assert!(matches!(logits.cross_entropy(&shaped).item(), Err(Error::Label { label: 3, .. })));
         let gradients = large.backward();
         assert!(matches!(gradients.check(), Err(Error::Label { .. })));
+        // Labels that were computed are not known on the host: their loss is no number.
+        let computed = device.labels([7, 0, 3]).narrow(0, 1, 2);
+        assert!(logits.cross_entropy(&computed).item().unwrap().is_nan(), "{}", device.name());
+        let weight = device.full(1.0, [3]);
+        let weighted = CrossEntropyConfig { weight: Some(&weight), ..Default::default() };
+        assert!(logits.cross_entropy_with(&computed, weighted).item().unwrap().is_nan(), "{}", device.name());
     }
+}
+
+#[test]
+fn a_gradient_that_is_no_number_stays_visible_through_clipping() {
+    for device in adapters::engines() {
+        let params = Params::new(&device, 0);
+        let w = params.root().param("w", [3], Init::Ones);
+        let mut opt = Sgd::new(&params, SgdConfig { lr: 0.1, ..Default::default() });
+        opt.set_clip(Some(Clip::Value { bound: 1.0 }));
+        opt.step_with(|_| Some(device.tensor([f32::NAN, 5.0, -5.0], [3]))).unwrap();
+        let got = w.tensor().to_vec().unwrap();
+        assert!(got[0].is_nan() && (got[1] - 0.9).abs() < 1e-6 && (got[2] - 1.1).abs() < 1e-6, "{got:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "gradients and parameters are on one device")]
+fn gradients_of_another_device_are_refused() {
+    let (one, other) = (Device::cpu(), Device::cpu());
+    let loss_on = |device: &Device| {
+        let params = Params::new(device, 0);
+        let w = params.root().param("w", [1], Init::Ones);
+        let loss = w.tensor().square().sum(&[0]);
+        (params, loss)
+    };
+    let ((params, _), (_, foreign)) = (loss_on(&one), loss_on(&other));
+    let _ = Sgd::new(&params, SgdConfig::default()).step(&foreign.backward());
 }
 
 #[test]
