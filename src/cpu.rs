@@ -167,20 +167,15 @@ impl Run<'_> {
     }
 
     fn copy_unplaced(&mut self, step: &Step) {
-        let (Some(offsets), Place::Chunk(arena, base)) =
-            (step.op.places(), &self.program.places[step.inputs[0]])
-        else {
-            return;
-        };
-        for &i in &step.unplaced {
-            let value = step.inputs[i + 1];
-            let spec = self.program.values[value].spec;
-            let data = match &self.program.places[value] {
+        let Place::Chunk(arena, _) = &self.program.places[step.inputs[0]] else { return };
+        for copy in &step.unplaced {
+            let spec = self.program.values[copy.value].spec;
+            let data = match &self.program.places[copy.value] {
                 Place::Slot(slot) => self.slots[*slot][..spec.elements()].to_vec(),
                 Place::Chunk(chunk, offset) => copy_from(chunk, *offset, spec),
                 Place::Nowhere => Vec::new(),
             };
-            self.write(arena, base + offsets[i], &data);
+            self.write(arena, copy.offset, &data);
         }
     }
 

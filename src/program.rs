@@ -10,7 +10,7 @@ pub(crate) mod memory;
 
 use crate::device::Chunk;
 use crate::error::Result;
-use crate::kernel::{Candidate, Target};
+use crate::kernel::{Candidate, Dispatch, Target};
 use crate::op::Op;
 use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
@@ -138,7 +138,16 @@ pub(crate) struct Step {
     /// Buffers of the candidate's scratch.
     pub scratch: Vec<usize>,
     /// For ops that place their inputs: those that did not come to lie there by themselves.
-    pub unplaced: Vec<usize>,
+    pub unplaced: Vec<Unplaced>,
+}
+
+/// An input of a placing step that lies elsewhere and is copied when the step runs.
+pub(crate) struct Unplaced {
+    pub value: ValueId,
+    /// Where it is to lie, in bytes from the start of the arena's chunk.
+    pub offset: u64,
+    /// What copies it on a GPU.
+    pub dispatches: Vec<Dispatch>,
 }
 
 /// Where a value lies during a run.
@@ -176,6 +185,7 @@ impl Program {
             lower::choose_kernels(&mut program, target)?;
         }
         memory::plan(&mut program);
+        lower::choose_copies(&mut program, target)?;
         Ok(program)
     }
 
@@ -186,6 +196,7 @@ impl Program {
             lower::choose_kernels(&mut program, target)?;
         }
         memory::plan(&mut program);
+        lower::choose_copies(&mut program, target)?;
         Ok(program)
     }
 
@@ -198,6 +209,7 @@ impl Program {
             lower::force(&mut program, target, variant)?;
         }
         memory::plan(&mut program);
+        lower::choose_copies(&mut program, target)?;
         Ok(program)
     }
 

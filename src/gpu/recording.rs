@@ -7,9 +7,8 @@ use crate::device::Storage;
 use crate::error::Result;
 use crate::kernel::{Access, Bind, Dispatch};
 use crate::op::Scalar;
-use crate::pointwise::{Function, Pointwise};
 use crate::program::{Origin, Place, Program, Step, ValueId};
-use crate::shape::{ALIGN, Spec};
+use crate::shape::ALIGN;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -46,11 +45,12 @@ const UNIFORM_ALIGN: usize = 256;
 impl Recording {
     pub fn new(engine: &Engine, program: &Program) -> Result<Self> {
         let slots = engine.pool.slots(&program.buffers)?;
-        let copies = copies_of_unplaced(engine, program);
         let mut jobs: Vec<(&Step, &Dispatch, Buffers<'_>)> = Vec::new();
-        for (step, copies) in program.steps.iter().zip(&copies) {
-            for (dispatch, input, offset) in copies {
-                jobs.push((step, dispatch, Buffers::Copy { input: *input, offset: *offset, program, step }));
+        for step in &program.steps {
+            for copy in &step.unplaced {
+                let buffers =
+                    |d| (step, d, Buffers::Copy { input: copy.value, offset: copy.offset, program, step });
+                jobs.extend(copy.dispatches.iter().map(buffers));
             }
             for dispatch in step.kernels.iter().flat_map(|k| &k.dispatches) {
                 jobs.push((step, dispatch, Buffers::Step { program, step }));
@@ -241,26 +241,6 @@ fn bind_group(
         layout: &pipeline.layout,
         entries: &entries,
     })
-}
-
-/// For each step that places its inputs: dispatches that copy those which did not come to lie there.
-type Copies = Vec<Vec<(Dispatch, ValueId, u64)>>;
-
-fn copies_of_unplaced(engine: &Engine, program: &Program) -> Copies {
-    let copy = |step: &Step, i: usize| {
-        let value = step.inputs[i + 1];
-        let spec = Spec::f32([program.values[value].spec.elements()]);
-        let Place::Chunk(_, base) = &program.places[step.inputs[0]] else {
-            unreachable!("values are placed in a variable")
-        };
-        let offset = base + step.op.places().expect("the step places its inputs")[i];
-        let io = crate::op::Io { inputs: &[spec], outputs: &[spec] };
-        let kernels = crate::op::Op::kernels(&Pointwise::single(Function::Copy), io, engine.target());
-        let dispatches = kernels.into_iter().next().map_or(Vec::new(), |c| c.dispatches);
-        dispatches.into_iter().map(move |d| (d, value, offset))
-    };
-    let of_step = |step: &Step| step.unplaced.iter().flat_map(|&i| copy(step, i)).collect();
-    program.steps.iter().map(of_step).collect()
 }
 
 /// The chunks whose held values must be moved out before the program runs.

@@ -5,6 +5,7 @@ use super::{Origin, Program, Step};
 use crate::error::{Error, Result};
 use crate::kernel::{Bind, Candidate, Misfit, Target};
 use crate::op::Io;
+use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
 
 /// Chooses for every step that has something to compute.
@@ -79,6 +80,24 @@ fn choose(step: &Step, inputs: &[Spec], outputs: &[Spec], target: &Target) -> Re
         return Err(no_kernel(step, inputs, misfit));
     }
     Ok(candidates.swap_remove(0))
+}
+
+/// Chooses kernels for the values that did not come to lie where a step places them.
+pub(crate) fn choose_copies(p: &mut Program, target: Option<&Target>) -> Result<()> {
+    let Some(target) = target else { return Ok(()) };
+    for step in &mut p.steps {
+        for copy in step.unplaced.iter_mut().filter(|c| p.values[c.value].spec.elements() > 0) {
+            // As a row: how the value is shaped does not matter to a copy.
+            let row = [Spec::f32([p.values[copy.value].spec.elements()])];
+            let (candidates, misfit) = fitting(&Pointwise::single(Function::Copy), &row, &row, target);
+            let Some(chosen) = candidates.into_iter().next() else {
+                let misfit = misfit.unwrap_or(Misfit::StorageBuffers);
+                return Err(Error::NoKernel { op: step.op.name(), shapes: row[0].to_string(), misfit });
+            };
+            copy.dispatches = chosen.dispatches;
+        }
+    }
+    Ok(())
 }
 
 impl Program {

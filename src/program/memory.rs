@@ -2,7 +2,7 @@
 //! arXiv 2001.03288, "greedy by size"); not one arena, because WebGPU tracks usage per whole buffer and refuses a
 //! dispatch that reads one part of a buffer while it writes another.
 
-use super::{Origin, Place, Program, ValueId};
+use super::{Origin, Place, Program, Unplaced, ValueId};
 use crate::device::Chunk;
 use crate::shape::ALIGN;
 use std::sync::Arc;
@@ -99,13 +99,13 @@ fn place_gradients(p: &mut Program) {
         };
         let mut unplaced = Vec::new();
         for (i, &offset) in offsets.iter().enumerate() {
-            let value = p.root(p.steps[at].inputs[i + 1]);
+            let (value, offset) = (p.root(p.steps[at].inputs[i + 1]), arena.offset + offset);
             // A value that is the gradient of two parameters is copied to both: a copy within the arena is not allowed.
             let once = p.steps[at].inputs[1..].iter().filter(|&&v| p.root(v) == value).count() == 1;
             let clear = once && placeable(p, value, at, &arena.chunk);
             match clear {
-                true => p.places[value] = Place::Chunk(arena.chunk.clone(), arena.offset + offset),
-                false => unplaced.push(i),
+                true => p.places[value] = Place::Chunk(arena.chunk.clone(), offset),
+                false => unplaced.push(Unplaced { value, offset, dispatches: Vec::new() }),
             }
         }
         p.steps[at].unplaced = unplaced;

@@ -226,3 +226,35 @@ fn snapshot(name: &str, text: &str) {
         );
     }
 }
+
+/// Who may name whom (ARCHITECTURE.md, invariant 2), by the sources themselves.
+#[test]
+fn the_layers_name_only_what_they_may() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut open = vec![root.clone()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            if entry.is_dir() { open.push(entry) } else { files.push(entry) }
+        }
+    }
+    let code = |file: &Path| -> String {
+        let text = std::fs::read_to_string(file).unwrap();
+        text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    };
+    let mut seen = [0; 3];
+    for file in &files {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        let (layer, forbidden): (usize, &[&str]) = match &name {
+            n if n.starts_with("ops") || n.starts_with("pointwise") => (0, &["wgpu"]),
+            n if n.starts_with("gpu") => (1, &["crate::ops", "crate::pointwise"]),
+            n if n.starts_with("program") => (2, &["wgpu", "crate::ops", "crate::gpu"]),
+            _ => continue,
+        };
+        seen[layer] += 1;
+        for word in forbidden {
+            assert!(!code(file).contains(word), "{name} names {word}");
+        }
+    }
+    assert!(seen.iter().all(|&n| n > 2), "{seen:?}");
+}
