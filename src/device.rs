@@ -1,15 +1,19 @@
 //! A device: an engine that runs programs, its memory, and one place where errors arrive.
 
-use crate::cpu::{self, HostChunk, Precision};
+mod memory;
+mod upload;
+
+pub(crate) use memory::{Chunk, Storage};
+
+use crate::cpu::{self, Precision};
 use crate::error::{Error, Result};
 use crate::gpu;
 use crate::kernel::Target;
 use crate::op::Scalar;
 use crate::program::{Listing, Program};
-use crate::shape::{Shape, Spec};
+use crate::shape::Spec;
 use crate::tensor::{Flow, Tensor};
 use crate::trace::{self, Trace};
-use crate::variable::Variable;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -150,88 +154,6 @@ impl Counters {
     }
 }
 
-/// Where the elements of a tensor are.
-#[derive(Clone)]
-pub(crate) enum Storage {
-    Host(Arc<Vec<f64>>),
-    Gpu(Arc<gpu::Cell>),
-}
-
-impl Storage {
-    /// The elements on the CPU engine.
-    pub fn host(&self) -> &[f64] {
-        match self {
-            Storage::Host(data) => data,
-            Storage::Gpu(_) => unreachable!("a tensor of the CPU engine lies on the host"),
-        }
-    }
-
-    pub fn gpu(&self) -> &Arc<gpu::Cell> {
-        match self {
-            Storage::Gpu(cell) => cell,
-            Storage::Host(_) => unreachable!("a tensor of a GPU engine lies on the GPU"),
-        }
-    }
-}
-
-/// A piece of a flat arena: parameters, gradients, optimiser state or running statistics lie here side by side.
-pub struct Chunk {
-    id: u64,
-    label: String,
-    bytes: u64,
-    memory: Memory,
-    variables: Mutex<Vec<Weak<Variable>>>,
-}
-
-enum Memory {
-    Host(HostChunk),
-    Gpu(Arc<gpu::Region>),
-}
-
-impl Chunk {
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
-    pub(crate) fn label(&self) -> &str {
-        &self.label
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(crate) fn host(&self) -> &HostChunk {
-        match &self.memory {
-            Memory::Host(data) => data,
-            Memory::Gpu(_) => unreachable!("a chunk of the CPU engine lies on the host"),
-        }
-    }
-
-    pub(crate) fn gpu(&self) -> &Arc<gpu::Region> {
-        match &self.memory {
-            Memory::Gpu(region) => region,
-            Memory::Host(_) => unreachable!("a chunk of a GPU engine lies on the GPU"),
-        }
-    }
-
-    pub(crate) fn register(&self, variable: &Arc<Variable>) {
-        let mut variables = self.variables.lock().unwrap();
-        variables.retain(|v| v.strong_count() > 0);
-        variables.push(Arc::downgrade(variable));
-    }
-
-    pub(crate) fn each_variable(&self, f: impl Fn(&Variable)) {
-        self.variables.lock().unwrap().iter().filter_map(Weak::upgrade).for_each(|v| f(&v));
-    }
-}
-
-impl fmt::Debug for Chunk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Chunk({} {}, {} bytes)", self.label, self.id, self.bytes)
-    }
-}
-
 /// A thread's traces by the devices' ids. The device is kept weakly: entries of dropped ones are swept.
 #[derive(Default)]
 struct Traces(HashMap<u64, (Weak<Inner>, Arc<Mutex<Trace>>)>);
@@ -337,82 +259,6 @@ impl Device {
             Engine::Cpu(_) => None,
             Engine::Gpu(gpu) => Some(gpu.target()),
         }
-    }
-
-    /// Uploads f32 values. A failure (too large for the device, out of memory) is returned by the next call on the
-    /// tensor that returns a `Result`.
-    ///
-    /// # Panics
-    /// When `data` does not have as many values as `shape` has elements.
-    #[track_caller]
-    pub fn tensor(&self, data: impl AsRef<[f32]>, shape: impl Into<Shape>) -> Tensor {
-        let (data, shape) = (data.as_ref(), shape.into());
-        assert_eq!(data.len(), shape.elements(), "values for a tensor of shape {shape}");
-        let spec = Spec::f32(shape);
-        let storage = match &self.0.engine {
-            Engine::Cpu(_) => Ok(Storage::Host(Arc::new(data.iter().map(|&v| v as f64).collect()))),
-            Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(data)),
-        };
-        Tensor::from_leaf(self, spec, storage, None)
-    }
-
-    /// Uploads f64 values: kept as they are by [`cpu_f64`](Device::cpu_f64), rounded to f32 elsewhere.
-    ///
-    /// # Panics
-    /// As [`tensor`](Device::tensor).
-    #[track_caller]
-    pub fn tensor_f64(&self, data: &[f64], shape: impl Into<Shape>) -> Tensor {
-        let shape = shape.into();
-        assert_eq!(data.len(), shape.elements(), "values for a tensor of shape {shape}");
-        match &self.0.engine {
-            Engine::Cpu(Precision::F64) => {
-                let storage = Ok(Storage::Host(Arc::new(data.to_vec())));
-                Tensor::from_leaf(self, Spec::f32(shape), storage, None)
-            }
-            _ => self.tensor(data.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape),
-        }
-    }
-
-    /// Uploads class labels or indices, `[n]`. -100 is the mark that a loss ignores ([`IGNORE_INDEX`]). Other negative
-    /// numbers and those above `u32::MAX - 1` are an [`Error::Label`] of the next call that returns a `Result`.
-    pub fn labels(&self, labels: impl AsRef<[i64]>) -> Tensor {
-        let labels = labels.as_ref();
-        self.indices(labels, [labels.len()])
-    }
-
-    /// [`labels`](Device::labels) of any shape.
-    ///
-    /// # Panics
-    /// When `labels` does not have as many values as `shape` has elements.
-    #[track_caller]
-    pub fn indices(&self, labels: &[i64], shape: impl Into<Shape>) -> Tensor {
-        let shape = shape.into();
-        assert_eq!(labels.len(), shape.elements(), "values for a tensor of shape {shape}");
-        let spec = Spec::u32(shape);
-        let mut kept = Vec::with_capacity(labels.len());
-        for (index, &label) in labels.iter().enumerate() {
-            match (label, u32::try_from(label)) {
-                (-100, _) => kept.push(IGNORE_INDEX),
-                (_, Ok(v)) if v != IGNORE_INDEX => kept.push(v),
-                _ => {
-                    let classes = IGNORE_INDEX as u64;
-                    return Tensor::failed(self, spec, Error::Label { label, index, classes });
-                }
-            }
-        }
-        let classes = kept.iter().enumerate().filter(|(_, v)| **v != IGNORE_INDEX);
-        let largest = classes.max_by_key(|(_, v)| **v).map(|(index, &v)| (v, index));
-        let storage = match &self.0.engine {
-            Engine::Cpu(_) => Ok(Storage::Host(Arc::new(kept.iter().map(|&v| v as f64).collect()))),
-            Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(&kept)),
-        };
-        Tensor::from_leaf(self, spec, storage, largest)
-    }
-
-    /// A tensor filled with `value`.
-    pub fn full(&self, value: f32, shape: impl Into<Shape>) -> Tensor {
-        let shape = shape.into();
-        self.tensor(vec![value; shape.elements()], shape)
     }
 
     /// The scalar 1, uploaded once: where every backward pass starts.
@@ -531,48 +377,6 @@ impl Device {
             (_, Storage::Host(data)) => Ok(data.to_vec()),
             (Engine::Gpu(gpu), Storage::Gpu(cell)) => gpu.read(cell, spec).await,
             (Engine::Cpu(_), Storage::Gpu(_)) => unreachable!("operands are on one device"),
-        }
-    }
-
-    /// Where a variable's value lies now.
-    pub(crate) fn chunk_storage(&self, variable: &Variable) -> Storage {
-        let (chunk, offset, spec) = (variable.chunk(), variable.offset(), variable.spec());
-        match &chunk.memory {
-            Memory::Host(data) => {
-                let data = data.lock().unwrap();
-                Storage::Host(Arc::new(data[offset as usize / 4..][..spec.elements()].to_vec()))
-            }
-            Memory::Gpu(region) => Storage::Gpu(gpu::Cell::in_region(region, offset)),
-        }
-    }
-
-    /// A new arena chunk, filled with zeros.
-    pub(crate) fn new_chunk(&self, bytes: u64, label: &str) -> Result<Arc<Chunk>> {
-        let memory = match &self.0.engine {
-            Engine::Cpu(_) => Memory::Host(Mutex::new(vec![0.0; bytes as usize / 4])),
-            Engine::Gpu(gpu) => Memory::Gpu(gpu.new_region(bytes, label)?),
-        };
-        let chunk =
-            Chunk { id: trace::next_id(), label: label.into(), bytes, memory, variables: Mutex::default() };
-        Ok(Arc::new(chunk))
-    }
-
-    /// The most bytes that one arena chunk may have.
-    pub(crate) fn max_chunk(&self) -> u64 {
-        self.target().map_or(u64::MAX, |t| t.max_binding.min(t.max_buffer))
-    }
-
-    pub(crate) fn write_chunk(&self, chunk: &Chunk, offset: u64, values: &[f32]) -> Result<()> {
-        self.check()?;
-        match (&self.0.engine, &chunk.memory) {
-            (Engine::Gpu(gpu), Memory::Gpu(region)) => gpu.write_region(region, offset, values),
-            (_, Memory::Host(data)) => {
-                let mut data = data.lock().unwrap();
-                let target = &mut data[offset as usize / 4..][..values.len()];
-                target.iter_mut().zip(values).for_each(|(t, &v)| *t = v as f64);
-                Ok(())
-            }
-            _ => unreachable!("a chunk belongs to its device"),
         }
     }
 
