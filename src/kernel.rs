@@ -76,7 +76,7 @@ pub struct Kernel {
 /// or `f32` and stand in the order of the shader's `Params`; buffers stand in the order of their bindings, from 1.
 /// A test parses every kernel and compares both with the WGSL.
 ///
-/// ```ignore
+/// ```text
 /// recurve::kernel! {
 ///     /// One thread per element.
 ///     mod direct = "shaders/scale/direct.wgsl";
