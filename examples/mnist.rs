@@ -63,7 +63,7 @@ fn open(name: &str) -> Result<Device, Error> {
     if dev.is_reference() && !asked_for {
         println!(
             "No GPU adapter: training on the CPU reference, on all cores. It is correct but slow; a Vulkan driver \
-             makes this many times faster (Debian: apt-get install mesa-vulkan-drivers)."
+             makes this several times faster (Debian: apt-get install mesa-vulkan-drivers)."
         );
     }
     Ok(dev)

@@ -1,4 +1,4 @@
-//! Optimisers, clipping, parameter groups and skipped parameters: against PyTorch, and step by step.
+//! Optimisers, clipping, parameter groups and skipped parameters, step by step; the proof compares them with PyTorch.
 
 mod support;
 
@@ -6,59 +6,7 @@ use recurve::{
     Adam, AdamConfig, AdamW, AdamWConfig, Clip, Device, Init, Param, ParamGroup, Params, Sgd, SgdConfig,
     Tensor,
 };
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-use support::{devices, optim_cases};
-
-fn goldens() -> PathBuf {
-    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-    std::env::var_os("RECURVE_GOLDENS").map_or_else(own, PathBuf::from)
-}
-
-/// Runs every case of `op` on every device and compares all outputs; says how many cases there were.
-fn agree(op: &str, run: fn(&Device, &Value, &safetensors::SafeTensors<'_>) -> optim_cases::Outputs) -> usize {
-    let folder = goldens();
-    let text = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
-    let manifest: Value = serde_json::from_str(&text).unwrap();
-    let mut count = 0;
-    for dev in devices() {
-        let cases = manifest["cases"].as_array().unwrap().iter().filter(|case| case["op"] == op);
-        for case in cases {
-            let bytes = std::fs::read(folder.join(case["file"].as_str().unwrap())).unwrap();
-            let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-            let outputs = run(&dev, &case["attrs"], &file);
-            let described = case["tensors"].as_object().unwrap();
-            for name in described.iter().filter(|(_, t)| t["role"] == "output").map(|(name, _)| name) {
-                assert!(outputs.iter().any(|(n, _)| n == name), "{} has no {name}", case["name"]);
-            }
-            for (name, values) in outputs {
-                let want: Vec<f32> = bytemuck::pod_collect_to_vec(file.tensor(&name).unwrap().data());
-                let about = &described[&name];
-                let tolerance =
-                    20.0 * about["f32_err"].as_f64().unwrap() + 1e-6 * about["max_abs"].as_f64().unwrap();
-                assert_eq!(values.len(), want.len(), "{} {name}", case["name"]);
-                for (i, (&got, &want)) in values.iter().zip(&want).enumerate() {
-                    let error = (f64::from(got) - f64::from(want)).abs();
-                    assert!(error <= tolerance, "{} {name}[{i}] on {dev:?}: {got}, not {want}", case["name"]);
-                }
-            }
-            count += 1;
-        }
-    }
-    count / devices().len()
-}
-
-#[test]
-fn optimisers_agree_with_pytorch() {
-    let cases = agree("optimizer", optim_cases::optimizer);
-    assert!(cases >= 13, "only {cases} cases of optimisers");
-}
-
-#[test]
-fn clipping_agrees_with_pytorch() {
-    let cases = agree("clip_grad", optim_cases::clip_grad);
-    assert!(cases >= 5, "only {cases} cases of clipping");
-}
+use support::devices;
 
 /// Parameters `a` [3], `b` [2, 2], `c` [70], `d` [5], all ones, and the same number as every gradient.
 fn four(dev: &Device) -> (Params, Vec<Param>) {

@@ -1,9 +1,8 @@
 //! One tiny test per feature: the first thing to run when something breaks.
-use recurve::{Device, Pick};
 
-fn devices() -> Vec<Device> {
-    vec![Device::cpu(), Device::open_blocking(Pick::Software).expect("a software adapter")]
-}
+mod support;
+
+use support::devices;
 
 #[test]
 fn a_chain_and_its_gradient() {

@@ -264,11 +264,16 @@ fn all_cases() -> Vec<Golden> {
     manifest["cases"].as_array().unwrap().iter().map(|entry| load(&folder, entry)).collect()
 }
 
+/// How many cases of the repository's own folder must pass: a case must not become "not supported" unnoticed.
+fn expected() -> usize {
+    if std::env::var_os("RECURVE_GOLDENS").is_some() { 1 } else { 137 }
+}
+
 #[test]
 fn the_reference_agrees_with_pytorch() {
     let cases = all_cases();
     let total = run_all(&Device::cpu(), &cases);
-    assert!(total.passed > 0 && total.failed == 0, "{} golden cases fail, see above", total.failed);
+    assert!(total.passed >= expected() && total.failed == 0, "{} golden cases fail, see above", total.failed);
 }
 
 #[test]
@@ -277,7 +282,7 @@ fn every_adapter_agrees_with_pytorch() {
     let mut failed = 0;
     for adapter in adapters::all() {
         let total = run_all(&adapters::open(&adapter), &cases);
-        assert!(total.passed > 0);
+        assert!(total.passed >= expected(), "only {} golden cases are computed", total.passed);
         failed += total.failed;
     }
     assert_eq!(failed, 0, "{failed} golden cases fail, see above");
