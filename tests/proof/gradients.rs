@@ -3,14 +3,14 @@
 use recurve::kernel::{Candidate, Target};
 use recurve::op::{Case, Expected, GradIo, Io, Op, RefIo, Tolerance, expected};
 use recurve::testing::{GradientError, check_gradient, is_differentiable};
-use recurve::{Device, Spec, Tensor, ops};
+use recurve::{Device, Spec, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn every_gradient_agrees_with_finite_differences() {
     let mut checked: BTreeMap<&str, usize> = BTreeMap::new();
     let mut failures = Vec::new();
-    for (_, case) in ops::cases().iter().filter(|(_, c)| c.gradient) {
+    for (_, case) in crate::cases().iter().filter(|(_, c)| c.gradient) {
         match check_gradient(case, 3) {
             Ok(()) => *checked.entry(case.op.name()).or_default() += 1,
             Err(error) => failures.push(error.to_string()),
@@ -23,7 +23,7 @@ fn every_gradient_agrees_with_finite_differences() {
 
 #[test]
 fn every_differentiable_op_has_a_gradient_case() {
-    let cases = ops::cases();
+    let cases = crate::cases();
     let checked: BTreeSet<&str> =
         cases.iter().filter(|(_, c)| c.gradient).map(|(_, c)| c.op.name()).collect();
     let missing: BTreeSet<&str> = (cases.iter())

@@ -1,6 +1,7 @@
 //! The chain of proof: every op, every kernel variant, every adapter.
 //!
-//! One binary, because each links wgpu. Set `RECURVE_TEST_SKIP` to part of an adapter's name to leave it out.
+//! One binary, because each links wgpu. Set `RECURVE_TEST_SKIP` to part of an adapter's name to leave it out, and
+//! `RECURVE_TEST_OPS` to names of op families (`conv2d,softmax`) to go through their cases only.
 
 mod adapters;
 mod conformance;
@@ -13,3 +14,15 @@ mod programs;
 mod schedules;
 mod shaders;
 mod surprises;
+
+/// Whether `RECURVE_TEST_OPS` is unset or names `family`.
+fn selected(family: &str) -> bool {
+    std::env::var("RECURVE_TEST_OPS").map_or(true, |names| names.split(',').any(|n| n == family))
+}
+
+/// The test cases of the op families that were selected.
+fn cases() -> Vec<(&'static str, recurve::op::Case)> {
+    let cases: Vec<_> = recurve::ops::cases().into_iter().filter(|(family, _)| selected(family)).collect();
+    assert!(!cases.is_empty(), "RECURVE_TEST_OPS names no op family");
+    cases
+}

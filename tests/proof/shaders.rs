@@ -50,7 +50,7 @@ struct Shader {
 /// Every candidate of every case on every kind of target.
 fn candidates() -> Vec<(Case, Candidate)> {
     let mut all = Vec::new();
-    for (_, case) in ops::cases() {
+    for (_, case) in crate::cases() {
         let (inputs, outputs) = specs(&case);
         let updated = case.op.updates().iter().map(|&i| &inputs[i]);
         let nothing = outputs.iter().chain(updated).all(|s| s.elements() == 0);
@@ -266,7 +266,7 @@ fn check_dispatch(what: &str, case: &Case, candidate: &Candidate, d: &Dispatch) 
 #[test]
 fn every_case_has_a_base_variant() {
     let base = Target::WEBGPU_DEFAULT;
-    for (_, case) in ops::cases() {
+    for (_, case) in crate::cases() {
         let (inputs, outputs) = specs(&case);
         let updated = case.op.updates().iter().map(|&i| &inputs[i]);
         if outputs.iter().chain(updated).all(|s| s.elements() == 0)
