@@ -4,17 +4,20 @@ pub(crate) mod adapter;
 mod buffers;
 pub(crate) mod fault;
 mod pipeline;
+mod profile;
 mod recording;
 pub mod shader;
 
 pub use adapter::AdapterEntry;
 pub(crate) use buffers::{Cell, Region};
+pub(crate) use profile::Timer;
 pub(crate) use recording::Recording;
 
 use crate::device::{Counters, Pick, Storage};
 use crate::error::{Error, Result};
 use crate::kernel::Target;
 use crate::op::Scalar;
+use crate::profile::{Event, Tasks};
 use crate::program::Program;
 use crate::shape::{DType, Spec};
 use buffers::Pool;
@@ -189,19 +192,23 @@ impl Engine {
         Ok(recording)
     }
 
-    /// Replays a recording and returns where the held values are.
+    /// Replays a recording and returns where the held values are. With a timer, everything is timed.
     pub fn run(
         &self,
         program: &Program,
         recording: &Recording,
         leaves: &[Storage],
         scalars: &[Scalar],
+        timer: Option<(&mut Timer, &Tasks)>,
     ) -> Result<Vec<Storage>> {
         self.check()?;
         let _turn = self.turn();
         let mut in_flight = self.in_flight.lock().unwrap();
         let mut encoder = self.encoder();
-        let held = recording.encode(self, program, &mut encoder, leaves, scalars)?;
+        let held = match timer {
+            None => recording.encode(self, program, &mut encoder, leaves, scalars)?,
+            Some(timer) => recording.encode_timed(self, program, &mut encoder, leaves, scalars, timer)?,
+        };
         let index = self.submit(encoder)?;
         in_flight.push_back(index);
         if in_flight.len() > MAX_IN_FLIGHT
@@ -292,6 +299,32 @@ impl Engine {
         self.check()
     }
 
+    /// Begins to map a buffer for reading; where a host can wait, it is mapped after this.
+    fn map(&self, slice: wgpu::BufferSlice<'_>) -> Result<Mapping> {
+        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+        slice.map_async(wgpu::MapMode::Read, move |result| {
+            let _ = sender.send(result);
+        });
+        #[cfg(not(target_arch = "wasm32"))]
+        self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
+        Ok(receiver)
+    }
+
+    /// Waits for the end of what [`map`](Engine::map) began.
+    async fn mapped(&self, mapping: Mapping) -> Result<()> {
+        match mapping.receive().await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.funnel.lost(error.to_string()),
+            None => self.funnel.lost("the device dropped a read".into()),
+        }
+        self.check()
+    }
+
+    /// The events that a timer has seen.
+    pub async fn events(&self, timer: Timer) -> Result<Vec<Event>> {
+        timer.events(self).await
+    }
+
     /// Copies a value back to the host.
     pub async fn read(&self, cell: &Arc<Cell>, spec: Spec) -> Result<Vec<f64>> {
         self.check()?;
@@ -308,19 +341,9 @@ impl Engine {
         }
         let slice = staging.buffer().slice(..spec.bytes());
         let _unmap = Unmap(staging.buffer());
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        slice.map_async(wgpu::MapMode::Read, move |result| {
-            let _ = sender.send(result);
-        });
-        #[cfg(not(target_arch = "wasm32"))]
-        self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
+        let mapping = self.map(slice)?;
         drop(turn);
-        match receiver.receive().await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => self.funnel.lost(error.to_string()),
-            None => self.funnel.lost("the device dropped a read".into()),
-        }
-        self.check()?;
+        self.mapped(mapping).await?;
         let view = slice.get_mapped_range().map_err(|e| Error::Validation { message: e.to_string() })?;
         let word = |b: &[u8]| [b[0], b[1], b[2], b[3]];
         let values = match spec.dtype {
@@ -330,6 +353,9 @@ impl Engine {
         Ok(values)
     }
 }
+
+/// Comes when a buffer has been mapped.
+type Mapping = futures_intrusive::channel::shared::OneshotReceiver<Result<(), wgpu::BufferAsyncError>>;
 
 /// Takes a buffer back from the host, also when a read is given up half-way.
 struct Unmap<'a>(&'a wgpu::Buffer);

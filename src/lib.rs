@@ -35,6 +35,7 @@ pub mod optim;
 pub mod parallel;
 pub mod params;
 pub mod pointwise;
+pub mod profile;
 mod program;
 pub mod schedule;
 mod shape;

@@ -150,6 +150,16 @@ pub(crate) struct Unplaced {
     pub dispatches: Vec<Dispatch>,
 }
 
+/// One dispatch of a program, and what it is for.
+pub(crate) struct Job<'a> {
+    /// The step's index.
+    pub index: usize,
+    pub step: &'a Step,
+    /// The input that it copies to its place; `None` for a kernel of the step's candidate.
+    pub copy: Option<&'a Unplaced>,
+    pub dispatch: &'a Dispatch,
+}
+
 /// Where a value lies during a run.
 #[derive(Clone)]
 pub(crate) enum Place {
@@ -296,6 +306,17 @@ impl Program {
     pub fn specs(&self, step: &Step) -> (Vec<Spec>, Vec<Spec>) {
         let of = |ids: &[ValueId]| ids.iter().map(|&v| self.values[v].spec).collect();
         (of(&step.inputs), of(&step.outputs))
+    }
+
+    /// What a GPU runs, in order.
+    pub fn jobs(&self) -> impl Iterator<Item = Job<'_>> {
+        self.steps.iter().enumerate().flat_map(|(index, step)| {
+            let copies = step.unplaced.iter().flat_map(move |copy| {
+                copy.dispatches.iter().map(move |dispatch| Job { index, step, copy: Some(copy), dispatch })
+            });
+            let kernels = step.kernels.iter().flat_map(|k| &k.dispatches);
+            copies.chain(kernels.map(move |dispatch| Job { index, step, copy: None, dispatch }))
+        })
     }
 
     /// Bytes of the buffers that values share.

@@ -47,6 +47,12 @@ impl Region {
         cell
     }
 
+    /// Bytes of the values that somebody still holds here.
+    pub fn resident_bytes(&self) -> u64 {
+        let residents = self.residents.lock().unwrap();
+        residents.iter().filter_map(Weak::upgrade).map(|cell| cell.resident_bytes()).sum()
+    }
+
     /// Copies the values that somebody still holds to buffers of their own. Says whether there were any.
     pub fn evict(&self, pool: &Arc<Pool>, encoder: &mut wgpu::CommandEncoder) -> Result<bool> {
         let residents = std::mem::take(&mut *self.residents.lock().unwrap());
@@ -90,6 +96,13 @@ impl Cell {
                 encoder.copy_buffer_to_buffer(region.buffer(), *from, target, offset, bytes);
             }
             At::Pooled(p) => encoder.copy_buffer_to_buffer(p.buffer(), p.offset(), target, offset, bytes),
+        }
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        match &*self.0.lock().unwrap() {
+            At::Region { bytes, .. } => *bytes,
+            At::Pooled(_) => 0,
         }
     }
 
