@@ -97,7 +97,7 @@ impl Timer {
     fn note(&mut self, task: &Arc<Task>, start: Duration) {
         let time = crate::clock::now() - start;
         let origin = *self.origin.get_or_insert(start);
-        self.events.push(Event { task: task.clone(), run: self.runs, start: start - origin, time });
+        self.events.push(Event { task: task.clone(), run: Some(self.runs), start: start - origin, time });
     }
 }
 

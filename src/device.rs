@@ -381,7 +381,14 @@ impl Device {
     pub(crate) async fn read(&self, storage: &Storage, spec: Spec) -> Result<Vec<f64>> {
         match (&self.0.engine, storage) {
             (_, Storage::Host(data)) => Ok(data.to_vec()),
-            (Engine::Gpu(gpu), Storage::Gpu(cell)) => gpu.read(cell, spec).await,
+            (Engine::Gpu(gpu), Storage::Gpu(cell)) => {
+                let reading = {
+                    let mut session = self.0.profiler.session();
+                    let timer = session.as_mut().and_then(|s| s.as_mut()).map(|s| s.gpu_timer());
+                    gpu.read(cell, spec, timer)?
+                };
+                reading.values(gpu).await
+            }
             (Engine::Cpu(_), Storage::Gpu(_)) => unreachable!("operands are on one device"),
         }
     }

@@ -5,6 +5,7 @@ mod buffers;
 pub(crate) mod fault;
 mod pipeline;
 mod profile;
+mod readback;
 mod recording;
 pub mod shader;
 
@@ -17,9 +18,9 @@ use crate::device::{Counters, Pick, Storage};
 use crate::error::{Error, Result};
 use crate::kernel::Target;
 use crate::op::Scalar;
-use crate::profile::{Event, Tasks};
+use crate::profile::Tasks;
 use crate::program::Program;
-use crate::shape::{DType, Spec};
+use crate::shape::Spec;
 use buffers::Pool;
 use fault::Funnel;
 use pipeline::Pipelines;
@@ -297,71 +298,5 @@ impl Engine {
             Err(_) => self.funnel.lost("the driver failed while the device was polled".into()),
         }
         self.check()
-    }
-
-    /// Begins to map a buffer for reading; where a host can wait, it is mapped after this.
-    fn map(&self, slice: wgpu::BufferSlice<'_>) -> Result<Mapping> {
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        slice.map_async(wgpu::MapMode::Read, move |result| {
-            let _ = sender.send(result);
-        });
-        #[cfg(not(target_arch = "wasm32"))]
-        self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
-        Ok(receiver)
-    }
-
-    /// Waits for the end of what [`map`](Engine::map) began.
-    async fn mapped(&self, mapping: Mapping) -> Result<()> {
-        match mapping.receive().await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => self.funnel.lost(error.to_string()),
-            None => self.funnel.lost("the device dropped a read".into()),
-        }
-        self.check()
-    }
-
-    /// The events that a timer has seen.
-    pub async fn events(&self, timer: Timer) -> Result<Vec<Event>> {
-        timer.events(self).await
-    }
-
-    /// Copies a value back to the host.
-    pub async fn read(&self, cell: &Arc<Cell>, spec: Spec) -> Result<Vec<f64>> {
-        self.check()?;
-        if spec.elements() == 0 {
-            return Ok(Vec::new());
-        }
-        let turn = self.turn();
-        let staging = self.pool.take_staging(spec.bytes())?;
-        {
-            let _queue = self.in_flight.lock().unwrap();
-            let mut encoder = self.encoder();
-            cell.copy_to(&mut encoder, staging.buffer(), 0, spec.bytes());
-            self.submit(encoder)?;
-        }
-        let slice = staging.buffer().slice(..spec.bytes());
-        let _unmap = Unmap(staging.buffer());
-        let mapping = self.map(slice)?;
-        drop(turn);
-        self.mapped(mapping).await?;
-        let view = slice.get_mapped_range().map_err(|e| Error::Validation { message: e.to_string() })?;
-        let word = |b: &[u8]| [b[0], b[1], b[2], b[3]];
-        let values = match spec.dtype {
-            DType::F32 => view.chunks_exact(4).map(|b| f32::from_le_bytes(word(b)) as f64).collect(),
-            DType::U32 => view.chunks_exact(4).map(|b| u32::from_le_bytes(word(b)) as f64).collect(),
-        };
-        Ok(values)
-    }
-}
-
-/// Comes when a buffer has been mapped.
-type Mapping = futures_intrusive::channel::shared::OneshotReceiver<Result<(), wgpu::BufferAsyncError>>;
-
-/// Takes a buffer back from the host, also when a read is given up half-way.
-struct Unmap<'a>(&'a wgpu::Buffer);
-
-impl Drop for Unmap<'_> {
-    fn drop(&mut self) {
-        self.0.unmap();
     }
 }

@@ -19,6 +19,7 @@
 //! - Same adapter, driver, build and seed: the same bits.
 #![forbid(unsafe_code)]
 
+mod caller;
 pub mod checkpoint;
 mod clock;
 mod cpu;

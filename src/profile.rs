@@ -21,11 +21,12 @@ mod trace_events;
 
 use crate::op::{Cost, Io};
 use crate::program::{Job, Program, Step};
+use crate::shape::Spec;
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::caller::Caller;
 pub use table::{Kernel, Row};
 
 /// What a device did between [`Device::start_profile`](crate::Device::start_profile) and
@@ -77,8 +78,8 @@ impl fmt::Display for Clock {
 pub struct Event {
     /// What it was.
     pub task: Arc<Task>,
-    /// In which of the profile's runs, from 0.
-    pub run: u64,
+    /// In which of the profile's runs, from 0; `None` for a read between runs.
+    pub run: Option<u64>,
     /// When it began, from the first event's beginning.
     pub start: Duration,
     /// How long it took.
@@ -99,12 +100,16 @@ pub struct Task {
     pub groups: [u64; 3],
     /// Operands and results.
     pub shapes: String,
+    /// What was fused into the op: a chain of element-wise functions, or the ops that joined it.
+    pub fused: String,
     /// Which step of the program it belongs to; `None` for a copy.
     pub step: Option<usize>,
-    /// The line that asked for the op, as the program was first recorded.
-    pub caller: Option<&'static Location<'static>>,
+    /// The line that asked for the op, when the program was first run.
+    pub caller: Option<Caller>,
     /// Arithmetic and traffic. That of an op is counted with its first kernel.
     pub cost: Cost,
+    /// Whether an execution of the op begins with it.
+    leads: bool,
 }
 
 impl Task {
@@ -116,26 +121,29 @@ impl Task {
             kernel: String::new(),
             groups: [0; 3],
             shapes: String::new(),
+            fused: String::new(),
             step: None,
             caller: None,
             cost: Cost { flops: 0, bytes: 2 * bytes },
+            leads: true,
         })
     }
 
     fn of_step(program: &Program, index: usize, step: &Step) -> Task {
         let (inputs, outputs) = program.specs(step);
-        let list = |specs: &[crate::shape::Spec]| {
-            specs.iter().map(|s| s.shape.to_string()).collect::<Vec<_>>().join(" ")
-        };
+        let list = |specs: &[Spec]| specs.iter().map(|s| s.shape.to_string()).collect::<Vec<_>>().join(" ");
+        let arrow = if outputs.is_empty() { "" } else { " -> " };
         Task {
             op: step.op.name().into(),
             variant: String::new(),
             kernel: "reference".into(),
             groups: [0; 3],
-            shapes: format!("{} -> {}", list(&inputs), list(&outputs)),
+            shapes: format!("{}{arrow}{}", list(&inputs), list(&outputs)),
+            fused: step.fused(),
             step: Some(index),
-            caller: Some(step.caller),
+            caller: Some(step.caller()),
             cost: step.op.cost(Io { inputs: &inputs, outputs: &outputs }),
+            leads: true,
         }
     }
 
@@ -148,12 +156,14 @@ impl Task {
                 let spec = program.values[copy.value].spec;
                 task.variant = "copy".into();
                 task.shapes = spec.shape.to_string();
+                task.fused = String::new();
                 task.cost = Cost { flops: 0, bytes: 2 * spec.bytes() };
             }
             None => {
                 task.variant = job.step.kernels.as_ref().map_or("", |k| k.variant).into();
                 if !first {
                     task.cost = Cost::default();
+                    task.leads = false;
                 }
             }
         }
@@ -200,9 +210,23 @@ impl Tasks {
 }
 
 impl Profile {
-    /// Time that the device worked: the events' times together.
-    pub fn busy(&self) -> Duration {
+    /// The events' times together.
+    pub fn total(&self) -> Duration {
         self.events.iter().map(|e| e.time).sum()
+    }
+
+    /// Time in which the device did something that is listed: less than [`total`](Profile::total) where it did two
+    /// things at once.
+    pub fn busy(&self) -> Duration {
+        let mut spans: Vec<(Duration, Duration)> =
+            self.events.iter().map(|e| (e.start, e.start + e.time)).collect();
+        spans.sort();
+        let (mut busy, mut until) = (Duration::ZERO, Duration::ZERO);
+        for (start, end) in spans {
+            busy += end.saturating_sub(start.max(until));
+            until = until.max(end);
+        }
+        busy
     }
 
     /// Time from the first event's beginning to the last one's end.
@@ -210,9 +234,10 @@ impl Profile {
         self.events.iter().map(|e| e.start + e.time).max().unwrap_or_default()
     }
 
-    /// The part of [`span`](Profile::span) in which the device did nothing that is listed, from 0 to 1.
+    /// The part of [`span`](Profile::span) in which the device did nothing that is listed, from 0 to 1: it waited for
+    /// the host, or took in what the host uploaded. By [`Clock::Waits`], submits and waits are most of it.
     pub fn idle_share(&self) -> f64 {
         let span = self.span().as_secs_f64();
-        if span == 0.0 { 0.0 } else { (1.0 - self.busy().as_secs_f64() / span).max(0.0) }
+        if span == 0.0 { 0.0 } else { 1.0 - self.busy().as_secs_f64() / span }
     }
 }

@@ -53,8 +53,12 @@ impl Session {
     }
 
     pub fn gpu<'a>(&'a mut self, tasks: &'a Tasks) -> (&'a mut gpu::Timer, &'a Tasks) {
+        (self.gpu_timer(), tasks)
+    }
+
+    pub fn gpu_timer(&mut self) -> &mut gpu::Timer {
         match &mut self.timer {
-            Timer::Gpu(timer) => (timer, tasks),
+            Timer::Gpu(timer) => timer,
             Timer::Host(_) => unreachable!("a session belongs to its device"),
         }
     }
@@ -76,11 +80,17 @@ impl Device {
     /// `f`'s error, or whatever stopped the computation.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn profile(&self, f: impl FnOnce() -> Result<()>) -> Result<Profile> {
+        /// Gives the profile up where `f` panics.
+        struct Guard<'a>(&'a Device);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                self.0.0.profiler.replace(None);
+            }
+        }
         self.start_profile()?;
-        let done = f();
-        let profile = self.stop_profile();
-        done?;
-        profile
+        let _guard = Guard(self);
+        f()?;
+        self.stop_profile()
     }
 
     /// Starts a profile, after what is pending on this thread. One that is under way is given up.
@@ -88,12 +98,25 @@ impl Device {
     /// # Errors
     /// As [`run`](Device::run).
     pub fn start_profile(&self) -> Result<()> {
+        self.start_profile_timed(false)
+    }
+
+    /// [`start_profile`](Device::start_profile) as on an adapter without timestamps, for tests of that way.
+    ///
+    /// # Errors
+    /// As `start_profile`.
+    #[doc(hidden)]
+    pub fn start_profile_by_waits(&self) -> Result<()> {
+        self.start_profile_timed(true)
+    }
+
+    fn start_profile_timed(&self, by_waits: bool) -> Result<()> {
         self.run()?;
         #[cfg(not(target_arch = "wasm32"))]
         self.wait()?;
         let timer = match &self.0.engine {
             Engine::Cpu(_) => Timer::Host(cpu::Timer::default()),
-            Engine::Gpu(gpu) => Timer::Gpu(Box::new(gpu::Timer::new(gpu))),
+            Engine::Gpu(gpu) => Timer::Gpu(Box::new(gpu::Timer::new(gpu, by_waits))),
         };
         let runs = self.0.timings.runs.load(Ordering::Relaxed);
         self.0.profiler.replace(Some(Session { started: crate::clock::now(), runs, timer }));
@@ -127,7 +150,7 @@ impl Device {
         let wall = crate::clock::now() - session.started;
         let runs = self.0.timings.runs.load(Ordering::Relaxed) - session.runs;
         let (clock, events) = match (session.timer, &self.0.engine) {
-            (Timer::Gpu(timer), Engine::Gpu(gpu)) => (timer.clock(), gpu.events(*timer).await?),
+            (Timer::Gpu(timer), Engine::Gpu(gpu)) => (timer.clock(), timer.events(gpu).await?),
             (Timer::Host(timer), _) => (Clock::Host, timer.events),
             (Timer::Gpu(_), Engine::Cpu(_)) => unreachable!("a session belongs to its device"),
         };

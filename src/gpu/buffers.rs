@@ -194,9 +194,15 @@ impl Pool {
     }
 
     /// A buffer for the uniform parameters of a recording.
-    pub fn uniform(&self, bytes: u64) -> Result<UniformBuffer> {
+    pub fn uniform(&self, bytes: u64) -> Result<OwnBuffer> {
         use wgpu::BufferUsages as U;
-        Ok(UniformBuffer(self.create(bytes.max(ALIGN), U::UNIFORM | U::COPY_DST, "parameters")?))
+        Ok(OwnBuffer(self.create(bytes.max(ALIGN), U::UNIFORM | U::COPY_DST, "parameters")?))
+    }
+
+    /// A buffer that results of queries are put into.
+    pub fn queries(&self, bytes: u64) -> Result<OwnBuffer> {
+        use wgpu::BufferUsages as U;
+        Ok(OwnBuffer(self.create(bytes, U::QUERY_RESOLVE | U::COPY_SRC, "queries")?))
     }
 
     /// Slots of at least the given sizes for one recording. All recordings share them, each takes the best fit.
@@ -290,10 +296,10 @@ fn size_class(bytes: u64) -> u64 {
     bytes.next_multiple_of(step)
 }
 
-/// A uniform buffer of one recording.
-pub(crate) struct UniformBuffer(Tracked);
+/// A buffer of one recording or profile.
+pub(crate) struct OwnBuffer(Tracked);
 
-impl UniformBuffer {
+impl OwnBuffer {
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.0.buffer
     }

@@ -2,7 +2,8 @@
 //! each of them alone and waiting for it.
 
 use super::Engine;
-use crate::error::{Error, Result};
+use super::buffers::{OwnBuffer, Pooled};
+use crate::error::Result;
 use crate::profile::{Clock, Event, Task};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,15 @@ const QUERY_BYTES: u64 = 8;
 /// A copy of results starts at a multiple of this many bytes.
 const RESOLVE_ALIGN: u64 = wgpu::QUERY_RESOLVE_BUFFER_ALIGNMENT;
 
+/// Bytes of a staging buffer for the results of several runs.
+const PAGE: u64 = 64 << 10;
+
 /// Times of one profile, as they come.
 pub(crate) struct Timer {
     method: Method,
     runs: u64,
+    /// The run that is being encoded; `None` for what happens between runs.
+    run: Option<u64>,
 }
 
 enum Method {
@@ -26,35 +32,36 @@ enum Method {
     None,
 }
 
-/// Queries are written anew in every run; their results are copied behind those of the runs before.
+/// Queries are written anew in every submit; their results are copied behind those of the submits before.
 struct Timestamps {
     sets: Vec<wgpu::QuerySet>,
-    resolved: Option<wgpu::Buffer>,
-    /// The present run's tasks; task `i` owns queries `2i` and `2i + 1`.
+    resolved: Option<OwnBuffer>,
+    /// What the present submit does; task `i` owns queries `2i` and `2i + 1`.
     tasks: Vec<Arc<Task>>,
-    finished: Vec<Finished>,
+    pages: Vec<Page>,
     /// Nanoseconds of a tick.
     period: f64,
     /// Whether copies can be timed where they stand.
     inside_encoders: bool,
 }
 
-/// A run's tasks, and the buffer that their queries were copied to.
-struct Finished {
-    run: u64,
-    tasks: Vec<Arc<Task>>,
-    results: wgpu::Buffer,
+/// Results of queries, and whose they are.
+struct Page {
+    results: Pooled,
+    used: u64,
+    tasks: Vec<(Option<u64>, Arc<Task>)>,
 }
 
 impl Timer {
-    pub fn new(engine: &Engine) -> Self {
+    /// A timer by the device's clock, if it has one and `by_waits` is not set.
+    pub fn new(engine: &Engine, by_waits: bool) -> Self {
         let features = engine.device.features();
-        let method = if features.contains(wgpu::Features::TIMESTAMP_QUERY) {
+        let method = if features.contains(wgpu::Features::TIMESTAMP_QUERY) && !by_waits {
             Method::Timestamps(Timestamps {
                 sets: Vec::new(),
                 resolved: None,
                 tasks: Vec::new(),
-                finished: Vec::new(),
+                pages: Vec::new(),
                 period: f64::from(engine.queue.get_timestamp_period()),
                 inside_encoders: features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS),
             })
@@ -63,7 +70,7 @@ impl Timer {
         } else {
             Method::Waits { events: Vec::new(), origin: None }
         };
-        Timer { method, runs: 0 }
+        Timer { method, runs: 0, run: None }
     }
 
     pub fn clock(&self) -> Clock {
@@ -71,6 +78,15 @@ impl Timer {
             Method::Timestamps(_) => Clock::Timestamps,
             Method::Waits { .. } => Clock::Waits,
             Method::None => Clock::None,
+        }
+    }
+
+    /// From here to [`finish`](Timer::finish), what is timed belongs to the next run.
+    pub fn begin_run(&mut self) {
+        self.run = Some(self.runs);
+        self.runs += 1;
+        if let Method::Timestamps(t) = &mut self.method {
+            t.tasks.clear();
         }
     }
 
@@ -147,17 +163,17 @@ impl Timer {
         engine.wait_for(index)?;
         let origin = *origin.get_or_insert(start);
         let time = crate::clock::now() - start;
-        events.push(Event { task: task.clone(), run: self.runs, start: start - origin, time });
+        events.push(Event { task: task.clone(), run: self.run, start: start - origin, time });
         Ok(())
     }
 
-    /// Ends a run: nothing more is timed in `encoder`.
-    pub fn finish_run(&mut self, engine: &Engine, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
-        if let Method::Timestamps(t) = &mut self.method {
-            t.finish_run(engine, encoder, self.runs)?;
+    /// Nothing more is timed in `encoder`.
+    pub fn finish(&mut self, engine: &Engine, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+        let run = self.run.take();
+        match &mut self.method {
+            Method::Timestamps(t) => t.finish(engine, encoder, run),
+            _ => Ok(()),
         }
-        self.runs += 1;
-        Ok(())
     }
 
     /// The events of all runs. The device has been waited for where that is possible.
@@ -200,63 +216,63 @@ impl Timestamps {
         (set, query % SET)
     }
 
-    fn finish_run(&mut self, engine: &Engine, encoder: &mut wgpu::CommandEncoder, run: u64) -> Result<()> {
-        let tasks = std::mem::take(&mut self.tasks);
-        if tasks.is_empty() {
+    /// Copies the results of the queries to a page.
+    fn finish(
+        &mut self,
+        engine: &Engine,
+        encoder: &mut wgpu::CommandEncoder,
+        run: Option<u64>,
+    ) -> Result<()> {
+        let queries = 2 * self.tasks.len() as u32;
+        let bytes = u64::from(queries) * QUERY_BYTES;
+        if queries == 0 {
             return Ok(());
         }
-        let queries = 2 * tasks.len() as u32;
-        let bytes = u64::from(queries) * QUERY_BYTES;
-        let buffer = |usage, bytes: u64| {
-            let size = bytes.next_multiple_of(RESOLVE_ALIGN);
-            engine.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("profile"),
-                size,
-                usage,
-                mapped_at_creation: false,
-            })
-        };
-        if self.resolved.as_ref().is_none_or(|b| b.size() < bytes) {
-            use wgpu::BufferUsages as U;
-            self.resolved = Some(buffer(U::QUERY_RESOLVE | U::COPY_SRC, bytes));
+        if self.resolved.as_ref().is_none_or(|b| b.buffer().size() < bytes) {
+            self.resolved = Some(engine.pool.queries(bytes.next_multiple_of(RESOLVE_ALIGN).max(PAGE))?);
         }
-        let resolved = self.resolved.as_ref().expect("made above");
-        let results = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST, bytes);
-        for (i, set) in self.sets.iter().enumerate().take(queries.div_ceil(SET) as usize) {
-            let first = i as u32 * SET;
-            let offset = u64::from(first) * QUERY_BYTES;
-            encoder.resolve_query_set(set, 0..(queries - first).min(SET), resolved, offset);
+        if self.pages.last().is_none_or(|p| p.used + bytes > p.results.buffer().size()) {
+            let results = engine.pool.take_staging(bytes.max(PAGE))?;
+            self.pages.push(Page { results, used: 0, tasks: Vec::new() });
         }
-        encoder.copy_buffer_to_buffer(resolved, 0, &results, 0, bytes);
-        self.finished.push(Finished { run, tasks, results });
+        let resolved = self.resolved.as_ref().expect("made above").buffer();
+        let page = self.pages.last_mut().expect("made above");
+        for (set, first) in self.sets.iter().zip((0..queries).step_by(SET as usize)) {
+            let here = (queries - first).min(SET);
+            encoder.resolve_query_set(set, 0..here, resolved, u64::from(first) * QUERY_BYTES);
+        }
+        encoder.copy_buffer_to_buffer(resolved, 0, page.results.buffer(), page.used, bytes);
+        page.used += bytes;
+        page.tasks.extend(self.tasks.drain(..).map(|task| (run, task)));
         engine.check()
     }
 
     async fn events(self, engine: &Engine) -> Result<Vec<Event>> {
-        let mut ticks: Vec<(Arc<Task>, u64, u64, u64)> = Vec::new();
-        for finished in &self.finished {
-            let slice = finished.results.slice(..);
+        let mut events: Vec<(Option<u64>, Arc<Task>, u64, u64)> = Vec::new();
+        for page in self.pages {
             let mapping = {
                 let _turn = engine.turn();
-                engine.map(slice)?
+                engine.map(page.results, page.used)?
             };
-            engine.mapped(mapping).await?;
-            let view = slice.get_mapped_range().map_err(|e| Error::Validation { message: e.to_string() })?;
-            let mut values =
-                view.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes")));
-            for task in &finished.tasks {
-                let (begin, end) = (values.next().unwrap_or(0), values.next().unwrap_or(0));
-                ticks.push((task.clone(), finished.run, begin, end));
-            }
+            let ticks = |bytes: &[u8]| -> Vec<u64> {
+                bytes
+                    .chunks_exact(QUERY_BYTES as usize)
+                    .map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
+                    .collect()
+            };
+            let ticks = mapping.look(engine, ticks).await?;
+            let pairs = ticks.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+            events.extend(page.tasks.into_iter().zip(pairs).map(|((run, task), (b, e))| (run, task, b, e)));
         }
-        let origin = ticks.iter().map(|t| t.2).min().unwrap_or(0);
+        let origin = events.iter().map(|e| e.2).min().unwrap_or(0);
         let time = |ticks: u64| Duration::from_nanos((ticks as f64 * self.period) as u64);
-        let event = |(task, run, begin, end): (_, _, u64, u64)| Event {
+        let event = |(run, task, begin, end): (_, _, u64, u64)| Event {
             task,
             run,
             start: time(begin - origin),
+            // Browsers blur their clocks: an end may lie before its beginning.
             time: time(end.saturating_sub(begin)),
         };
-        Ok(ticks.into_iter().map(event).collect())
+        Ok(events.into_iter().map(event).collect())
     }
 }

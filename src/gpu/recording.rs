@@ -1,6 +1,6 @@
 //! A program made ready: pipelines, buffers and bind groups made once, then replayed in one pass and one submit.
 
-use super::buffers::{Cell, Region, UniformBuffer};
+use super::buffers::{Cell, OwnBuffer, Region};
 use super::pipeline::Pipeline;
 use super::profile::Timer;
 use super::{Engine, Made};
@@ -39,7 +39,7 @@ pub(crate) struct Recording {
     slots: Vec<Arc<Region>>,
     /// Arena chunks that the program writes values into, or updates.
     written: Vec<Arc<Region>>,
-    uniform: UniformBuffer,
+    uniform: OwnBuffer,
     parameters: Mutex<Parameters>,
 }
 
@@ -135,6 +135,7 @@ impl Recording {
         scalars: &[Scalar],
         (timer, tasks): (&mut Timer, &Tasks),
     ) -> Result<Vec<Storage>> {
+        timer.begin_run();
         let moved: u64 = self.overwritten().map(|r| r.resident_bytes()).sum();
         if moved > 0 {
             timer.copy(engine, encoder, &Task::copy("held", moved), |e| self.encode_moves(engine, e))?;
@@ -153,7 +154,7 @@ impl Recording {
         for dispatch in &self.dispatches {
             timer.dispatch(engine, encoder, &tasks.work[dispatch.job], |pass| dispatch.encode(pass))?;
         }
-        timer.finish_run(engine, encoder)?;
+        timer.finish(engine, encoder)?;
         program.held.iter().map(|&v| self.held(engine, program, v, leaves)).collect()
     }
 
@@ -200,7 +201,7 @@ impl Parameters {
     }
 
     /// Fills in the run's scalars, and uploads if anything changed.
-    fn upload(&mut self, engine: &Engine, buffer: &UniformBuffer, scalars: &[Scalar]) {
+    fn upload(&mut self, engine: &Engine, buffer: &OwnBuffer, scalars: &[Scalar]) {
         let mut changed = !self.uploaded;
         for &(at, index) in &self.scalars {
             let bytes = scalars[index].bytes();

@@ -21,9 +21,10 @@ impl Profile {
         let mut runs: Vec<(u64, Duration, Duration)> = Vec::new();
         for event in &self.events {
             let end = event.start + event.time;
-            match runs.last_mut() {
-                Some(run) if run.0 == event.run => run.2 = end,
-                _ => runs.push((event.run, event.start, end)),
+            match (event.run, runs.last_mut()) {
+                (Some(index), Some(run)) if run.0 == index => run.2 = end,
+                (Some(index), _) => runs.push((index, event.start, end)),
+                (None, _) => {}
             }
             let task = &event.task;
             let title = match task.variant.is_empty() {
@@ -37,8 +38,9 @@ impl Profile {
                     "kernel": task.kernel,
                     "workgroups": task.groups,
                     "shapes": task.shapes,
+                    "fused": task.fused,
                     "step": task.step,
-                    "line": task.caller.map(|c| format!("{}:{}", c.file(), c.line())),
+                    "line": task.caller.map(|c| c.to_string()),
                     "flops": task.cost.flops,
                     "bytes": task.cost.bytes,
                 },
