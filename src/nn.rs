@@ -5,12 +5,18 @@
 //! evaluation takes a [`Mode`].
 
 mod batch_norm2d;
+mod conv1d;
 mod conv2d;
+mod conv_transpose1d;
+mod conv_transpose2d;
 mod dropout;
 mod linear;
 mod pool2d;
 
 pub use batch_norm2d::{BatchNorm2d, BatchNorm2dConfig, RunningStats};
+pub use conv_transpose1d::ConvTranspose1d;
+pub use conv_transpose2d::ConvTranspose2d;
+pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
 pub use linear::Linear;

@@ -3,13 +3,15 @@
 //! `RECURVE_GOLDENS` names another folder of the same form. Tolerances are the manifest's:
 //! `20 * f32_err + 1e-6 * max_abs` for each tensor.
 
+mod convolutions;
 mod layers;
 
 use crate::adapters;
 use crate::optim_cases;
 use crate::schedules::{goldens, schedule_of};
+use recurve::params::Match;
 use recurve::testing::compare;
-use recurve::{Device, Result, Tensor};
+use recurve::{Device, Params, Result, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -152,6 +154,16 @@ impl<'a> Stage<'a> {
         leaf
     }
 
+    /// Gives a layer's parameters the values of the case's tensors of the same names, which they stand for from here
+    /// on.
+    fn load(&self, params: &Params) -> Result<()> {
+        let loaded = params.load_bytes(&self.golden.bytes, Match::Partial)?;
+        assert!(loaded.missing.is_empty(), "{} has no {:?}", self.golden.name, loaded.missing);
+        let named = params.named().into_iter().map(|p| (p.name().to_string(), p.tensor()));
+        self.leaves.borrow_mut().extend(named);
+        Ok(())
+    }
+
     /// Labels, with `ignored` as the ignore mark.
     fn labels(&self, name: &str, ignored: i64) -> Tensor {
         let stored = self.stored(name);
@@ -199,7 +211,10 @@ fn widen(outputs: optim_cases::Outputs) -> Computed {
 fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
     let stage = Stage::new(device, golden);
     Some(match golden.op.as_str() {
-        "conv2d" => layers::conv2d(&stage),
+        "conv1d" => convolutions::conv1d(&stage),
+        "conv2d" => convolutions::conv2d(&stage),
+        "conv_transpose1d" => convolutions::conv_transpose1d(&stage),
+        "conv_transpose2d" => convolutions::conv_transpose2d(&stage),
         "linear" => layers::linear(&stage),
         "max_pool2d" => layers::max_pool2d(&stage),
         "avg_pool2d" => layers::avg_pool2d(&stage),

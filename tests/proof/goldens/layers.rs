@@ -12,20 +12,6 @@ use recurve::{Adam, Init, Optimizer, Params, Result, Sgd, Tensor, Variable};
 use std::cell::RefCell;
 use std::sync::Arc;
 
-pub fn conv2d(s: &Stage<'_>) -> Result<Computed> {
-    let g = s.golden;
-    let [top, left, bottom, right] = g.counts("pads");
-    let config = Conv2dConfig {
-        stride: g.counts("stride"),
-        padding: Padding { top, bottom, left, right },
-        dilation: g.counts("dilation"),
-        groups: g.count("groups"),
-    };
-    let bias = g.flag("bias").then(|| s.input("bias"));
-    let y = s.input("x").conv2d(&s.input("weight"), bias.as_ref(), config);
-    s.finish(&[("y", &y)])
-}
-
 /// `x · weightᵀ + bias` for a weight `[out, in]`.
 fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let y = x.matmul(&weight.permute(&[1, 0]));
