@@ -131,7 +131,8 @@ fn longest_part(size: usize, count: usize) -> usize {
     if size.is_multiple_of(count) { size / count } else { (size / count + 2).min(size) }
 }
 
-/// The windows of an adaptive pooling: the image cut into [`part`]s along both axes.
+/// The windows of an adaptive pooling: the image cut into parts of about equal size. Part i of P of an axis of size H
+/// reaches from `floor(i·H / P)` to `ceil((i + 1)·H / P)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Parts {
     /// Rows and columns of the result.
