@@ -4,6 +4,7 @@
 //! layer trait: a model is a struct of your own whose `forward` calls those of its parts. What differs between training and
 //! evaluation takes a [`Mode`].
 
+mod adaptive_pool;
 mod batch_norm2d;
 mod conv1d;
 mod conv2d;
@@ -11,8 +12,10 @@ mod conv_transpose1d;
 mod conv_transpose2d;
 mod dropout;
 mod linear;
+mod pool1d;
 mod pool2d;
 
+pub use adaptive_pool::{AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d};
 pub use batch_norm2d::{BatchNorm2d, BatchNorm2dConfig, RunningStats};
 pub use conv_transpose1d::ConvTranspose1d;
 pub use conv_transpose2d::ConvTranspose2d;
@@ -20,6 +23,7 @@ pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
 pub use linear::Linear;
+pub use pool1d::{AvgPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
 
 use crate::tensor::Tensor;

@@ -19,7 +19,12 @@ macro_rules! ops {
 
 ops! {
     adam,
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
     argmax,
+    avg_pool1d,
     avg_pool2d,
     batch_norm,
     batch_norm_backward,
@@ -34,6 +39,7 @@ ops! {
     elementwise,
     expand,
     matmul,
+    max_pool1d,
     max_pool2d,
     pad,
     permute,
@@ -47,3 +53,4 @@ ops! {
 }
 
 mod strided_copy;
+pub mod windows;

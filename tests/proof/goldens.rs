@@ -5,6 +5,7 @@
 
 mod convolutions;
 mod layers;
+mod pooling;
 
 use crate::adapters;
 use crate::optim_cases;
@@ -216,8 +217,12 @@ fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
         "conv_transpose1d" => convolutions::conv_transpose1d(&stage),
         "conv_transpose2d" => convolutions::conv_transpose2d(&stage),
         "linear" => layers::linear(&stage),
-        "max_pool2d" => layers::max_pool2d(&stage),
-        "avg_pool2d" => layers::avg_pool2d(&stage),
+        "max_pool1d" => pooling::max_pool1d(&stage),
+        "max_pool2d" => pooling::max_pool2d(&stage),
+        "avg_pool1d" => pooling::avg_pool1d(&stage),
+        "avg_pool2d" => pooling::avg_pool2d(&stage),
+        "adaptive_avg_pool1d" => pooling::adaptive_avg_pool1d(&stage),
+        "adaptive_avg_pool2d" => pooling::adaptive_avg_pool2d(&stage),
         "batch_norm" => layers::batch_norm(&stage),
         "softmax" | "log_softmax" => layers::softmax(&stage),
         "cross_entropy" => layers::cross_entropy(&stage),

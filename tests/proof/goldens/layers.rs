@@ -2,7 +2,6 @@
 
 use super::{Computed, Golden, Stage};
 use crate::optim_cases;
-use recurve::ops::avg_pool2d::AvgPool2dConfig;
 use recurve::ops::conv2d::{Conv2dConfig, Padding};
 use recurve::ops::cross_entropy::{CrossEntropyConfig, Reduction};
 use recurve::ops::max_pool2d::MaxPool2dConfig;
@@ -21,32 +20,6 @@ fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 pub fn linear(s: &Stage<'_>) -> Result<Computed> {
     let bias = s.golden.flag("bias").then(|| s.input("bias"));
     let y = dense(&s.input("x"), &s.input("weight"), bias.as_ref());
-    s.finish(&[("y", &y)])
-}
-
-pub fn max_pool2d(s: &Stage<'_>) -> Result<Computed> {
-    let g = s.golden;
-    let config = MaxPool2dConfig {
-        stride: Some(g.counts("stride")),
-        padding: g.counts("padding"),
-        dilation: g.counts("dilation"),
-        ceil_mode: g.flag("ceil_mode"),
-    };
-    let x = s.input("x");
-    let y = x.max_pool2d_with(g.counts("kernel"), config);
-    let indices = x.max_pool2d_indices(g.counts("kernel"), config);
-    s.finish(&[("y", &y), ("indices", &indices)])
-}
-
-pub fn avg_pool2d(s: &Stage<'_>) -> Result<Computed> {
-    let g = s.golden;
-    let config = AvgPool2dConfig {
-        stride: Some(g.counts("stride")),
-        padding: g.counts("padding"),
-        ceil_mode: g.flag("ceil_mode"),
-        count_include_pad: g.flag("count_include_pad"),
-    };
-    let y = s.input("x").avg_pool2d_with(g.counts("kernel"), config);
     s.finish(&[("y", &y)])
 }
 
