@@ -38,6 +38,8 @@ ops! {
     reduce,
     reshape,
     rmsprop,
+    row_norm,
+    row_norm_backward,
     sgd,
     slice,
     softmax,
