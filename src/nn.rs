@@ -4,17 +4,21 @@
 //! layer trait: a model is a struct of your own whose `forward` calls those of its parts. What differs between training and
 //! evaluation takes a [`Mode`].
 
-mod batch_norm2d;
+mod batch_norm;
 mod conv2d;
 mod dropout;
+mod embedding;
 mod linear;
 mod pool2d;
+mod row_norm;
 
-pub use batch_norm2d::{BatchNorm2d, BatchNorm2dConfig, RunningStats};
+pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNormConfig, RunningStats};
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use linear::Linear;
 pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use row_norm::{GroupNorm, InstanceNorm, LayerNorm, NormConfig};
 
 use crate::tensor::Tensor;
 

@@ -9,7 +9,7 @@ use crate::adapters;
 use crate::optim_cases;
 use crate::schedules::{goldens, schedule_of};
 use recurve::testing::compare;
-use recurve::{Device, Result, Tensor};
+use recurve::{Device, Params, Result, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -152,6 +152,17 @@ impl<'a> Stage<'a> {
         leaf
     }
 
+    /// Gives parameters and buffers the values of the case's tensors of the same names, and takes parameters for those.
+    fn load(&self, params: &Params) -> Result<()> {
+        for param in params.named() {
+            param.set(&self.values(param.name()))?;
+            if param.trainable() {
+                self.leaves.borrow_mut().insert(param.name().into(), param.tensor());
+            }
+        }
+        Ok(())
+    }
+
     /// Labels, with `ignored` as the ignore mark.
     fn labels(&self, name: &str, ignored: i64) -> Tensor {
         let stored = self.stored(name);
@@ -204,6 +215,8 @@ fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
         "max_pool2d" => layers::max_pool2d(&stage),
         "avg_pool2d" => layers::avg_pool2d(&stage),
         "batch_norm" => layers::batch_norm(&stage),
+        "layer_norm" | "group_norm" => layers::row_norm(&stage),
+        "embedding" => layers::embedding(&stage),
         "softmax" | "log_softmax" => layers::softmax(&stage),
         "cross_entropy" => layers::cross_entropy(&stage),
         "residual_block" => layers::residual_block(&stage),
