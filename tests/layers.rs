@@ -3,7 +3,7 @@
 mod support;
 
 use recurve::nn::{
-    AvgPool2d, BatchNorm2d, BatchNorm2dConfig, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dropout,
+    AvgPool2d, BatchNorm2d, BatchNormConfig, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dropout,
     Flatten, Linear, MaxPool2d, Mode, RunningStats,
 };
 use recurve::ops::conv_transpose1d::ConvTranspose1dConfig;
@@ -141,7 +141,7 @@ fn running_statistics_move_in_training_only() {
     for dev in support::devices() {
         for momentum in [Some(0.25), None] {
             let p = Params::new(&dev, 0);
-            let config = BatchNorm2dConfig { momentum, ..Default::default() };
+            let config = BatchNormConfig { momentum, ..Default::default() };
             let bn = BatchNorm2d::new(&p.at("bn"), 3, config);
             let mut want = [(0.0, 1.0); 3];
             for step in 1..4 {
@@ -184,7 +184,7 @@ fn running_statistics_move_in_training_only() {
 fn without_running_statistics_evaluation_uses_the_batch() {
     let dev = Device::cpu();
     let p = Params::new(&dev, 0);
-    let config = BatchNorm2dConfig { track_running_stats: false, affine: false, ..Default::default() };
+    let config = BatchNormConfig { track_running_stats: false, affine: false, ..Default::default() };
     let bn = BatchNorm2d::new(&p.at("bn"), 2, config);
     assert!(p.named().is_empty() && p.counters().is_empty());
     let x = ramp(&dev, &[3, 2, 2, 2]);

@@ -10,7 +10,6 @@ mod pooling;
 use crate::adapters;
 use crate::optim_cases;
 use crate::schedules::{goldens, schedule_of};
-use recurve::params::Match;
 use recurve::testing::compare;
 use recurve::{Device, Params, Result, Tensor};
 use safetensors::{Dtype, SafeTensors};
@@ -155,13 +154,14 @@ impl<'a> Stage<'a> {
         leaf
     }
 
-    /// Gives a layer's parameters the values of the case's tensors of the same names, which they stand for from here
-    /// on.
+    /// Gives parameters and buffers the values of the case's tensors of the same names, and takes parameters for those.
     fn load(&self, params: &Params) -> Result<()> {
-        let loaded = params.load_bytes(&self.golden.bytes, Match::Partial)?;
-        assert!(loaded.missing.is_empty(), "{} has no {:?}", self.golden.name, loaded.missing);
-        let named = params.named().into_iter().map(|p| (p.name().to_string(), p.tensor()));
-        self.leaves.borrow_mut().extend(named);
+        for param in params.named() {
+            param.set(&self.values(param.name()))?;
+            if param.trainable() {
+                self.leaves.borrow_mut().insert(param.name().into(), param.tensor());
+            }
+        }
         Ok(())
     }
 
@@ -224,6 +224,8 @@ fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
         "adaptive_avg_pool1d" => pooling::adaptive_avg_pool1d(&stage),
         "adaptive_avg_pool2d" => pooling::adaptive_avg_pool2d(&stage),
         "batch_norm" => layers::batch_norm(&stage),
+        "layer_norm" | "group_norm" => layers::row_norm(&stage),
+        "embedding" => layers::embedding(&stage),
         "softmax" | "log_softmax" => layers::softmax(&stage),
         "cross_entropy" => layers::cross_entropy(&stage),
         "residual_block" => layers::residual_block(&stage),
