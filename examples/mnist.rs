@@ -16,25 +16,19 @@ mod train;
 use clap::Parser;
 use options::Options;
 use recurve::data::mnist::Mnist;
-use recurve::{DEVICE_VARIABLE, Device, Error, Pick};
 use std::error::Error as StdError;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use support::command;
 use train::{Ended, Training};
 
 fn main() -> ExitCode {
     env_logger::init();
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::status(run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn StdError>> {
-    let dev = open(&options.device)?;
+    let dev = command::open(&options.device)?;
     println!("device: {}", dev.name());
     if let Some(picture) = &options.predict {
         return report::predict(&dev, options, picture);
@@ -52,19 +46,4 @@ fn run(options: &Options) -> Result<(), Box<dyn StdError>> {
         }
         Ended::Finished => report::finish(&mut training, options),
     }
-}
-
-/// Opens the device, and says so when that is only the CPU reference.
-fn open(name: &str) -> Result<Device, Error> {
-    let pick: Pick = name.parse().unwrap_or_default();
-    let dev = Device::open_blocking(pick.clone())?;
-    let asked_for =
-        pick == Pick::Cpu || std::env::var(DEVICE_VARIABLE).is_ok_and(|v| v.parse() == Ok(Pick::Cpu));
-    if dev.is_reference() && !asked_for {
-        println!(
-            "No GPU adapter: training on the CPU reference, on all cores. It is correct but slow; a Vulkan driver \
-             makes this several times faster (Debian: apt-get install mesa-vulkan-drivers)."
-        );
-    }
-    Ok(dev)
 }

@@ -1,4 +1,9 @@
-//! What the examples share: pictures of training, and digits from PNG files.
+//! What the examples share: the command line, pictures and what is shown in them, digits from PNG files.
 
+pub mod canvas;
+pub mod colour;
+pub mod command;
 pub mod digit;
+pub mod kernels;
 pub mod pictures;
+pub mod scene;

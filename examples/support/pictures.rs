@@ -4,55 +4,13 @@
 // Each example uses a part of this.
 #![allow(dead_code)]
 
-use plotters::coord::Shift;
-use plotters::coord::ranged1d::ValueFormatter;
+use super::canvas::*;
+use super::colour::{BLUE, RED, WHITE};
 use plotters::prelude::*;
-use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-const INK: RGBColor = RGBColor(32, 38, 46);
-const GREY: RGBColor = RGBColor(88, 96, 106);
-const PALE: RGBColor = RGBColor(208, 215, 222);
-const BLUE: RGBColor = RGBColor(31, 111, 178);
-const RED: RGBColor = RGBColor(200, 60, 40);
-const WHITE: RGBColor = RGBColor(255, 255, 255);
-
-/// Space around the contents of every picture, in pixels.
-const MARGIN: i32 = 28;
-/// Everything is drawn this many times larger and then averaged, for smooth lines and even letters.
-const FINE: i32 = 4;
-/// Height of the title above the contents.
-const TITLE: i32 = 64;
-/// Width of a colour bar with its numbers.
-const BAR: i32 = 96;
-
-/// Why a picture could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum PictureError {
-    /// The drawing itself failed.
-    #[error("cannot draw the picture")]
-    Draw(#[source] Box<dyn Error + Send + Sync>),
-    /// The PNG cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The encoder's reason.
-        source: png::EncodingError,
-    },
-    /// There is nothing to show.
-    #[error("nothing to draw")]
-    Empty,
-}
-
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-const CENTRE: Pos = Pos { h_pos: HPos::Center, v_pos: VPos::Center };
-
-type Drawn = Result<(), Box<dyn Error + Send + Sync>>;
-
-// ---- The pictures ------------------------------------------------------------------------------------
+pub use super::canvas::PictureError;
 
 /// The loss of every step (pale), its running mean (dark) and the test accuracy after each epoch.
 ///
@@ -314,123 +272,6 @@ pub fn misclassified(
     })
 }
 
-// ---- Parts of pictures -------------------------------------------------------------------------------
-
-/// Draws on white below `title` and writes the result to `path`.
-fn picture(
-    path: impl AsRef<Path>,
-    title: &str,
-    (width, height): (u32, u32),
-    draw: impl FnOnce(&Area<'_>) -> Drawn,
-) -> Result<(), PictureError> {
-    let (fine_width, fine_height) = (width * FINE as u32, height * FINE as u32);
-    let mut fine = vec![255; fine_width as usize * fine_height as usize * 3];
-    {
-        let area = BitMapBackend::with_buffer(&mut fine, (fine_width, fine_height)).into_drawing_area();
-        let drawn = load_font()
-            .and_then(|()| text(&area, title, (MARGIN, MARGIN + 14), 25, INK, HPos::Left))
-            .and_then(|()| draw(&area));
-        drawn.and_then(|()| Ok(area.present()?)).map_err(PictureError::Draw)?;
-    }
-    let pixels = averaged(&fine, fine_width as usize);
-    let path = path.as_ref();
-    let write = || {
-        let file = std::io::BufWriter::new(std::fs::File::create(path)?);
-        let mut encoder = png::Encoder::new(file, width, height);
-        encoder.set_color(png::ColorType::Rgb);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&pixels)?;
-        writer.finish()
-    };
-    write().map_err(|source| PictureError::Write { path: path.to_owned(), source })
-}
-
-/// Shrinks an RGB picture of `width` pixels per row by [`FINE`].
-fn averaged(fine: &[u8], width: usize) -> Vec<u8> {
-    let n = FINE as usize;
-    let mut pixels = Vec::with_capacity(fine.len() / (n * n));
-    for rows in fine.chunks_exact(3 * width * n) {
-        for x in 0..width / n {
-            for channel in 0..3 {
-                let places = (0..n * n).map(|i| 3 * (i / n * width + x * n + i % n) + channel);
-                let sum: u32 = places.map(|place| u32::from(rows[place])).sum();
-                pixels.push((sum / (n * n) as u32) as u8);
-            }
-        }
-    }
-    pixels
-}
-
-/// Makes the font known that the pictures are written in, so that none has to be installed.
-fn load_font() -> Drawn {
-    register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
-        .map_err(|_| "the embedded font is damaged".into())
-}
-
-fn fine((x, y): (i32, i32)) -> (i32, i32) {
-    (x * FINE, y * FINE)
-}
-
-fn font(size: i32) -> FontDesc<'static> {
-    ("sans-serif", size * FINE).into_font()
-}
-
-/// Writes `what` in one line, vertically centred on `place`.
-fn text(area: &Area<'_>, what: &str, place: (i32, i32), size: i32, colour: RGBColor, align: HPos) -> Drawn {
-    let style = font(size).color(&colour).pos(Pos::new(align, VPos::Center));
-    Ok(area.draw(&Text::new(what, fine(place), style))?)
-}
-
-fn rectangle(area: &Area<'_>, (x, y): (i32, i32), (w, h): (i32, i32), colour: RGBColor) -> Drawn {
-    Ok(area.draw(&Rectangle::new([fine((x, y)), fine((x + w, y + h))], colour.filled()))?)
-}
-
-/// Draws values as squares of `scale` pixels, row by row.
-fn image(
-    area: &Area<'_>,
-    values: &[f32],
-    width: usize,
-    (x0, y0): (i32, i32),
-    scale: i32,
-    colour: impl Fn(f32) -> RGBColor,
-) -> Drawn {
-    for (i, &v) in values.iter().enumerate() {
-        let place = (x0 + (i % width) as i32 * scale, y0 + (i / width) as i32 * scale);
-        rectangle(area, place, (scale, scale), colour(v))?;
-    }
-    Ok(())
-}
-
-/// A digit of 28×28, from black at its least to white at its largest value.
-fn grey_image(area: &Area<'_>, digit: &[f32], place: (i32, i32), scale: i32) -> Drawn {
-    let (low, high) = range(digit);
-    let black_to_white = [(0, 0, 0), (255, 255, 255)];
-    image(area, digit, 28, place, scale, |v| along(&black_to_white, f64::from((v - low) / (high - low))))
-}
-
-/// A vertical scale of colours with the values of its ends and its middle.
-fn bar(
-    area: &Area<'_>,
-    (x, y): (i32, i32),
-    height: i32,
-    (low, high): (f32, f32),
-    colour: impl Fn(f64) -> RGBColor,
-) -> Drawn {
-    for row in 0..height {
-        rectangle(
-            area,
-            (x, y + row),
-            (14, 1),
-            colour(1.0 - f64::from(row) / f64::from(height - 1).max(1.0)),
-        )?;
-    }
-    let decimals = if high - low < 0.1 { 4 } else { 2 };
-    for (v, at) in [(high, 7), ((low + high) / 2.0, height / 2), (low, height - 7)] {
-        text(area, &format!("{v:.decimals$}"), (x + 22, y + at), 14, GREY, HPos::Left)?;
-    }
-    Ok(())
-}
-
 /// The right half of the learning curve.
 fn accuracy_chart(area: &Area<'_>, accuracies: &[(u64, f64)]) -> Drawn {
     let points = || accuracies.iter().map(|&(epoch, percent)| (epoch as f64, percent));
@@ -463,78 +304,6 @@ fn accuracy_chart(area: &Area<'_>, accuracies: &[(u64, f64)]) -> Drawn {
     Ok(())
 }
 
-/// A line through `points`, piece by piece: in one piece, a sharp bend would draw a spike far beyond it.
-fn segments(points: &[(f64, f64)], style: ShapeStyle) -> impl Iterator<Item = PathElement<(f64, f64)>> {
-    points.windows(2).map(move |ends| PathElement::new(ends, style))
-}
-
-/// Axes, their names and their pale lines.
-fn mesh<X, Y>(
-    chart: &mut ChartContext<'_, BitMapBackend<'_>, Cartesian2d<X, Y>>,
-    x_name: &str,
-    y_name: &str,
-    x_labels: usize,
-    x_label: &dyn Fn(&f64) -> String,
-    y_label: &dyn Fn(&f64) -> String,
-) -> Drawn
-where
-    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
-{
-    chart
-        .configure_mesh()
-        .x_desc(x_name)
-        .y_desc(y_name)
-        .x_labels(x_labels)
-        .y_labels(8)
-        .x_label_formatter(x_label)
-        .y_label_formatter(y_label)
-        .axis_style(GREY.stroke_width(FINE as u32))
-        .set_all_tick_mark_size(5 * FINE)
-        .bold_line_style(PALE.mix(0.7).stroke_width(FINE as u32))
-        .light_line_style(WHITE)
-        .label_style(font(16).color(&INK))
-        .axis_desc_style(font(18).color(&GREY))
-        .draw()?;
-    Ok(())
-}
-
-/// Equal tiles in rows.
-struct Grid {
-    columns: i32,
-    rows: i32,
-    tile: (i32, i32),
-    below: i32,
-}
-
-impl Grid {
-    const GAP: i32 = 10;
-
-    /// `n` tiles, at most `columns` in a row, with `below` pixels under each for its caption.
-    fn new(n: usize, columns: usize, tile: (i32, i32), below: i32) -> Grid {
-        let columns = n.min(columns);
-        Grid { columns: columns as i32, rows: n.div_ceil(columns) as i32, tile, below }
-    }
-
-    /// Width and height of all tiles.
-    fn size(&self) -> (i32, i32) {
-        let (w, h) = self.step();
-        (self.columns * w - Self::GAP, self.rows * h - Self::GAP)
-    }
-
-    fn step(&self) -> (i32, i32) {
-        (self.tile.0 + Self::GAP, self.tile.1 + self.below + Self::GAP)
-    }
-
-    /// The upper left corner of tile `i` of a grid that begins at `origin`.
-    fn place(&self, i: usize, origin: (i32, i32)) -> (i32, i32) {
-        let (w, h) = self.step();
-        (origin.0 + i as i32 % self.columns * w, origin.1 + i as i32 / self.columns * h)
-    }
-}
-
-// ---- Numbers and colours -----------------------------------------------------------------------------
-
 /// The mean of up to `reach` points before and after each of about 200 places.
 fn running_mean(points: &[(f64, f64)], reach: usize) -> Vec<(f64, f64)> {
     let last = points.len() - 1;
@@ -547,51 +316,4 @@ fn running_mean(points: &[(f64, f64)], reach: usize) -> Vec<(f64, f64)> {
         (points[middle].0, around.iter().map(|p| p.1).sum::<f64>() / around.len() as f64)
     };
     (0..=places).map(mean).collect()
-}
-
-/// Least and largest value, which differ even where all values are alike.
-fn range(values: &[f32]) -> (f32, f32) {
-    let low = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    (low, if high > low { high } else { low + 1.0 })
-}
-
-/// `n` with a comma before every three digits.
-fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok()).collect();
-    groups.join(",")
-}
-
-/// Viridis by S. van der Walt and N. Smith (CC0), at nine places.
-const VIRIDIS: [(u8, u8, u8); 9] = [
-    (68, 1, 84),
-    (71, 45, 123),
-    (59, 82, 139),
-    (44, 114, 142),
-    (33, 145, 140),
-    (40, 174, 128),
-    (94, 201, 98),
-    (173, 220, 48),
-    (253, 231, 37),
-];
-
-const BLUE_TO_RED: [(u8, u8, u8); 5] =
-    [(24, 78, 140), (120, 170, 210), (250, 250, 250), (232, 140, 110), (165, 30, 30)];
-
-/// The colour at `t` in 0..=1 along evenly spaced colours.
-fn along(colours: &[(u8, u8, u8)], t: f64) -> RGBColor {
-    let last = colours.len() - 1;
-    let place = t.clamp(0.0, 1.0) * last as f64;
-    let i = (place as usize).min(last - 1);
-    let ((r, g, b), (r2, g2, b2)) = (colours[i], colours[i + 1]);
-    mix(RGBColor(r, g, b), RGBColor(r2, g2, b2), place - i as f64)
-}
-
-/// `a` at 0, `b` at 1.
-fn mix(a: RGBColor, b: RGBColor, t: f64) -> RGBColor {
-    let channel =
-        |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * t.clamp(0.0, 1.0)).round() as u8;
-    RGBColor(channel(a.0, b.0), channel(a.1, b.1), channel(a.2, b.2))
 }
