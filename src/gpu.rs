@@ -8,6 +8,7 @@ mod profile;
 mod readback;
 mod recording;
 pub mod shader;
+mod texels;
 
 pub use adapter::AdapterEntry;
 pub(crate) use buffers::{Cell, Region};

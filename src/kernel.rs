@@ -364,6 +364,9 @@ pub struct Target {
     pub subgroup: Option<(u32, u32)>,
     /// Whether shaders may use 64-bit integers.
     pub int64: bool,
+    /// Whether reading a texture is much faster than reading a storage buffer: true for software drivers on CPUs
+    /// without AVX-512.
+    pub texel_loads: bool,
     /// Storage buffers per shader.
     pub max_storage_buffers: u32,
     /// Bytes of one storage binding.
@@ -384,6 +387,7 @@ impl Target {
         class: TargetClass::Hardware,
         subgroup: None,
         int64: false,
+        texel_loads: false,
         max_storage_buffers: 8,
         max_binding: 128 << 20,
         max_buffer: 256 << 20,

@@ -86,10 +86,13 @@ impl AdapterEntry {
         let subgroup = features
             .contains(wgpu::Features::SUBGROUP)
             .then_some((self.info.subgroup_min_size, self.info.subgroup_max_size));
+        let int64 = features.contains(wgpu::Features::SHADER_INT64);
+        let octets = self.class() == TargetClass::Software && subgroup == Some((8, 8)) && int64;
         Target {
             class: self.class(),
             subgroup,
-            int64: features.contains(wgpu::Features::SHADER_INT64),
+            int64,
+            texel_loads: octets && inserts_in_memory(),
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
@@ -142,6 +145,14 @@ impl AdapterEntry {
         let takes_turns = self.info.backend == wgpu::Backend::Gl;
         Ok(Engine::new(self.to_string(), self.target(), takes_turns, device, queue))
     }
+}
+
+/// Whether compilers for this CPU insert an element at a variable index of a vector by way of memory.
+fn inserts_in_memory() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return !std::arch::is_x86_feature_detected!("avx512f");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    return false;
 }
 
 impl fmt::Display for AdapterEntry {

@@ -28,6 +28,20 @@ impl Drop for Tracked {
     }
 }
 
+/// A texture that recordings copy what they read into. It counts as a buffer.
+pub(crate) struct Texture {
+    pub texture: wgpu::Texture,
+    pub view: wgpu::TextureView,
+    bytes: u64,
+    made: Arc<Made>,
+}
+
+impl Drop for Texture {
+    fn drop(&mut self) {
+        self.made.buffer_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Region {
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.buffer.buffer
@@ -125,6 +139,7 @@ pub(crate) struct Pool {
     max_buffer: u64,
     shelf: Mutex<Shelf>,
     slots: Mutex<Vec<Weak<Region>>>,
+    textures: Mutex<Vec<Weak<Texture>>>,
     nothing: Mutex<[Option<Arc<Region>>; 2]>,
 }
 
@@ -167,6 +182,7 @@ impl Pool {
             max_buffer,
             shelf: Mutex::default(),
             slots: Mutex::default(),
+            textures: Mutex::default(),
             nothing: Mutex::default(),
         })
     }
@@ -229,6 +245,43 @@ impl Pool {
             taken.push(region);
         }
         Ok(taken)
+    }
+
+    /// A texture of at least `size`, not one of those that are `busy`. All recordings share them.
+    pub fn texture(
+        &self,
+        format: wgpu::TextureFormat,
+        [width, height]: [u32; 2],
+        busy: impl Fn(&Arc<Texture>) -> bool,
+    ) -> Result<Arc<Texture>> {
+        let mut shared = self.textures.lock().unwrap();
+        shared.retain(|t| t.strong_count() > 0);
+        let fits = |t: &Arc<Texture>| {
+            let t = &t.texture;
+            t.format() == format && t.width() == width && (height..=2 * height).contains(&t.height())
+        };
+        let free = shared.iter().filter_map(Weak::upgrade).filter(|t| fits(t) && !busy(t));
+        if let Some(best) = free.min_by_key(|t| t.texture.height()) {
+            return Ok(best);
+        }
+        let texture = self.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("texels"),
+            size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format,
+            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        let bytes = width as u64 * height as u64 * format.block_copy_size(None).unwrap_or(0) as u64;
+        self.made.buffers.fetch_add(1, Ordering::Relaxed);
+        self.made.buffer_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.funnel.check()?;
+        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+        let texture = Arc::new(Texture { texture, view, bytes, made: self.made.clone() });
+        shared.push(Arc::downgrade(&texture));
+        Ok(texture)
     }
 
     /// What empty operands are bound to: binding `i` gets [`ALIGN`] bytes at `i` times that. A buffer for reading and

@@ -3,6 +3,7 @@
 use super::Made;
 use super::fault::Funnel;
 use super::shader::{self, Const};
+use super::texels;
 use crate::error::{Error, Result};
 use crate::kernel::{Access, Dispatch, KernelRef};
 use std::collections::HashMap;
@@ -15,7 +16,15 @@ pub(crate) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
 }
 
-type Key = (KernelRef, Vec<(&'static str, Const)>);
+/// Kernel, baked constants, and the bindings that are read as textures.
+type Key = (KernelRef, Vec<(&'static str, Const)>, Vec<usize>);
+
+/// What a binding is, for a layout.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Bound {
+    Buffer(Access),
+    Texture,
+}
 
 /// The pipelines of a device.
 pub(crate) struct Pipelines {
@@ -26,7 +35,7 @@ pub(crate) struct Pipelines {
     #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "a browser has one thread"))]
     one_by_one: bool,
     ready: Mutex<HashMap<Key, Arc<Pipeline>>>,
-    layouts: Mutex<HashMap<Vec<Access>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>>,
+    layouts: Mutex<HashMap<Vec<Bound>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>>,
 }
 
 impl Pipelines {
@@ -41,9 +50,9 @@ impl Pipelines {
         }
     }
 
-    /// The pipelines of `dispatches`, in their order.
-    pub fn get(&self, dispatches: &[&Dispatch]) -> Result<Vec<Arc<Pipeline>>> {
-        let key = |d: &&Dispatch| (d.kernel.clone(), d.consts.clone());
+    /// The pipelines of `dispatches`, in their order. Beside each stand the bindings that it reads as textures.
+    pub fn get(&self, dispatches: &[(&Dispatch, Vec<usize>)]) -> Result<Vec<Arc<Pipeline>>> {
+        let key = |(d, textures): &(&Dispatch, Vec<usize>)| (d.kernel.clone(), d.consts.clone(), textures.clone());
         let mut missing: Vec<Key> = Vec::new();
         {
             let ready = self.ready.lock().unwrap();
@@ -77,11 +86,15 @@ impl Pipelines {
         keys.iter().map(|k| self.make(k)).collect()
     }
 
-    fn make(&self, (kernel, consts): &Key) -> Result<Arc<Pipeline>> {
+    fn make(&self, (kernel, consts, textures): &Key) -> Result<Arc<Pipeline>> {
         let start = crate::clock::now();
         let refused = |message: String| Error::Shader { kernel: kernel.name.to_string(), message };
-        let text = shader::expand(&kernel.source, consts).map_err(|e| refused(e.to_string()))?;
-        let (layout, pipeline_layout) = self.layout(kernel);
+        let mut text = shader::expand(&kernel.source, consts).map_err(|e| refused(e.to_string()))?;
+        if !textures.is_empty() {
+            let names: Vec<&str> = textures.iter().map(|&i| kernel.bindings[i].0).collect();
+            text = texels::rewrite(&text, &names);
+        }
+        let (layout, pipeline_layout) = self.layout(kernel, textures);
         // Errors of this thread's calls are caught here, to name the kernel; a browser reports them later.
         #[cfg(not(target_arch = "wasm32"))]
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -111,23 +124,41 @@ impl Pipelines {
         Ok(Arc::new(Pipeline { pipeline, layout }))
     }
 
-    fn layout(&self, kernel: &KernelRef) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
-        let accesses: Vec<Access> = kernel.bindings.iter().map(|b| b.1).collect();
+    fn layout(
+        &self,
+        kernel: &KernelRef,
+        textures: &[usize],
+    ) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+        let bound = |(i, b): (usize, &(_, Access))| match textures.contains(&i) {
+            true => Bound::Texture,
+            false => Bound::Buffer(b.1),
+        };
+        let accesses: Vec<Bound> = kernel.bindings.iter().enumerate().map(bound).collect();
         let mut layouts = self.layouts.lock().unwrap();
-        layouts.entry(accesses).or_insert_with_key(|accesses| self.make_layout(accesses)).clone()
+        layouts.entry(accesses).or_insert_with_key(|bound| self.make_layout(bound)).clone()
     }
 
-    fn make_layout(&self, accesses: &[Access]) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+    fn make_layout(&self, bound: &[Bound]) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+        let buffer = |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
         let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
             binding: binding as u32,
             visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            ty,
             count: None,
         };
-        let storage = |a: &Access| wgpu::BufferBindingType::Storage { read_only: *a == Access::Read };
-        let uniform = entry(0, wgpu::BufferBindingType::Uniform);
+        let ty = |bound: &Bound| match bound {
+            Bound::Buffer(access) => {
+                buffer(wgpu::BufferBindingType::Storage { read_only: *access == Access::Read })
+            }
+            Bound::Texture => wgpu::BindingType::Texture {
+                sample_type: wgpu::TextureSampleType::Uint,
+                view_dimension: wgpu::TextureViewDimension::D2,
+                multisampled: false,
+            },
+        };
+        let uniform = entry(0, buffer(wgpu::BufferBindingType::Uniform));
         let entries: Vec<_> = std::iter::once(uniform)
-            .chain(accesses.iter().enumerate().map(|(i, a)| entry(i + 1, storage(a))))
+            .chain(bound.iter().enumerate().map(|(i, b)| entry(i + 1, ty(b))))
             .collect();
         let group = self
             .device

@@ -3,6 +3,8 @@
 use super::buffers::{Cell, OwnBuffer, Region};
 use super::pipeline::Pipeline;
 use super::profile::Timer;
+use super::texels::{self, Accesses, Mirror, Range};
+use super::shader;
 use super::{Engine, Made};
 use crate::device::Storage;
 use crate::error::Result;
@@ -23,6 +25,8 @@ struct Encoded {
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
+    /// Textures that are filled before it.
+    mirrors: std::ops::Range<usize>,
 }
 
 impl Encoded {
@@ -36,6 +40,8 @@ impl Encoded {
 /// A program on a GPU.
 pub(crate) struct Recording {
     dispatches: Vec<Encoded>,
+    /// Copies of what dispatches read through textures, in order.
+    mirrors: Vec<Mirror>,
     slots: Vec<Arc<Region>>,
     /// Arena chunks that the program writes values into, or updates.
     written: Vec<Arc<Region>>,
@@ -61,7 +67,25 @@ impl Recording {
         let mut parameters = Parameters { bytes: Vec::new(), scalars: Vec::new(), uploaded: false };
         let offsets: Vec<u64> = jobs.iter().map(|j| parameters.push(j.step, j.dispatch)).collect();
         let uniform = engine.pool.uniform(parameters.bytes.len() as u64)?;
-        let all: Vec<&Dispatch> = jobs.iter().map(|j| j.dispatch).collect();
+        let nothing = [engine.pool.nothing(Access::Read)?, engine.pool.nothing(Access::ReadWrite)?];
+        let bound = |job: &Job<'_>| -> Vec<Range<wgpu::Buffer>> {
+            let all = job.dispatch.binds.iter().zip(&*job.dispatch.kernel.bindings).enumerate();
+            let one = |(i, (&bind, &(_, access))): (usize, (&Bind, &(_, Access)))| {
+                // Empty operands are bound to something that exists; no kernel touches them.
+                let nothing = nothing[(access == Access::ReadWrite) as usize].buffer();
+                let found = find(program, job, &slots, bind);
+                let (buffer, offset, bytes) = found.unwrap_or((nothing, i as u64 * ALIGN, ALIGN));
+                Range { buffer: buffer.clone(), offset, bytes }
+            };
+            all.map(one).collect()
+        };
+        let bound: Vec<_> = jobs.iter().map(bound).collect();
+        let accesses: Vec<_> = jobs.iter().zip(&bound).map(|(j, b)| accesses(engine, j, b)).collect();
+        let (copies, reads) = texels::plan(&accesses);
+        let firsts: Vec<usize> = copies.iter().map(|c| c.first).collect();
+        let mirrors = Mirror::all(&engine.pool, copies)?;
+        let textures = |r: &[(usize, usize)]| r.iter().map(|&(binding, _)| binding).collect();
+        let all: Vec<_> = jobs.iter().zip(&reads).map(|(j, r)| (j.dispatch, textures(r))).collect();
         let pipelines = engine.pipelines.get(&all)?;
         let mut dispatches = Vec::new();
         for (job, ((this, pipeline), offset)) in jobs.iter().zip(pipelines).zip(offsets).enumerate() {
@@ -69,18 +93,15 @@ impl Recording {
             if dispatch.groups.contains(&0) {
                 continue;
             }
-            let nothing = [engine.pool.nothing(Access::Read)?, engine.pool.nothing(Access::ReadWrite)?];
-            let bound: Vec<(&wgpu::Buffer, u64, u64)> =
-                (dispatch.binds.iter().zip(&*dispatch.kernel.bindings))
-                    .enumerate()
-                    .map(|(i, (&bind, &(_, access)))| {
-                        // Empty operands are bound to something that exists; no kernel touches them.
-                        let nothing = nothing[(access == Access::ReadWrite) as usize].buffer();
-                        find(program, this, &slots, bind).unwrap_or((nothing, i as u64 * ALIGN, ALIGN))
-                    })
-                    .collect();
-            let params = (uniform.buffer(), offset, dispatch.params.len() as u64);
-            let bind_group = bind_group(&engine.device, &engine.made, &pipeline, params, &bound);
+            let params =
+                Range { buffer: uniform.buffer().clone(), offset, bytes: dispatch.params.len() as u64 };
+            let resource = |i: usize| match reads[job].iter().find(|r| r.0 == i) {
+                Some(&(_, copy)) => wgpu::BindingResource::TextureView(mirrors[copy].view()),
+                None => resource(&bound[job][i]),
+            };
+            let resources = (0..bound[job].len()).map(resource);
+            let resources = std::iter::once(self::resource(&params)).chain(resources);
+            let bind_group = bind_group(&engine.device, &engine.made, &pipeline, resources);
             let variant = step.kernels.as_ref().map_or("copy", |k| k.variant);
             let label = format!("{}.{variant} {}", step.op.name(), dispatch.kernel.name);
             dispatches.push(Encoded {
@@ -89,10 +110,11 @@ impl Recording {
                 pipeline,
                 bind_group,
                 groups: dispatch.groups.map(|g| g as u32),
+                mirrors: firsts.partition_point(|&f| f < job)..firsts.partition_point(|&f| f <= job),
             });
         }
         let written = written_chunks(program);
-        Ok(Recording { dispatches, slots, written, uniform, parameters: Mutex::new(parameters) })
+        Ok(Recording { dispatches, mirrors, slots, written, uniform, parameters: Mutex::new(parameters) })
     }
 
     /// The buffers that its values share.
@@ -118,9 +140,10 @@ impl Recording {
             }
         }
         self.parameters.lock().unwrap().upload(engine, &self.uniform, scalars);
-        {
+        for part in self.dispatches.chunk_by(|_, next| next.mirrors.is_empty()) {
+            self.mirrors[part[0].mirrors.clone()].iter().for_each(|m| m.copy(encoder));
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.dispatches.iter().for_each(|d| d.encode(&mut pass));
+            part.iter().for_each(|d| d.encode(&mut pass));
         }
         program.held.iter().map(|&v| self.held(engine, program, v, leaves)).collect()
     }
@@ -152,6 +175,12 @@ impl Recording {
         }
         self.parameters.lock().unwrap().upload(engine, &self.uniform, scalars);
         for dispatch in &self.dispatches {
+            for mirror in &self.mirrors[dispatch.mirrors.clone()] {
+                timer.copy(engine, encoder, &Task::copy("texels", mirror.bytes()), |e| {
+                    mirror.copy(e);
+                    Ok(())
+                })?;
+            }
             timer.dispatch(engine, encoder, &tasks.work[dispatch.job], |pass| dispatch.encode(pass))?;
         }
         timer.finish(engine, encoder)?;
@@ -238,7 +267,8 @@ fn find<'s>(
         (None, Bind::Output(i)) => place(job.step.outputs[i]),
         (None, Bind::Scratch(i)) => {
             let slot = job.step.scratch[i];
-            Some((slots[slot].buffer(), 0, program.buffers[slot]))
+            let bytes = job.step.kernels.as_ref().map_or(program.buffers[slot], |k| k.scratch[i]);
+            Some((slots[slot].buffer(), 0, bytes))
         }
         (Some(copy), Bind::Input(_)) => place(copy.value),
         // Into the arena that is input 0.
@@ -249,24 +279,44 @@ fn find<'s>(
     }
 }
 
-fn bind_group(
+/// What a dispatch reads through textures, and what it writes.
+fn accesses(engine: &Engine, job: &Job<'_>, bound: &[Range<wgpu::Buffer>]) -> Accesses<wgpu::Buffer> {
+    let kernel = &job.dispatch.kernel;
+    let writes = (kernel.bindings.iter().zip(bound))
+        .filter(|((_, access), _)| *access == Access::ReadWrite)
+        .map(|(_, range)| range.buffer.clone());
+    let writes: Vec<_> = writes.collect();
+    let mut reads = Vec::new();
+    if engine.target.texel_loads && !job.dispatch.groups.contains(&0) {
+        let text = shader::included(&kernel.source);
+        for (i, (&(name, access), range)) in kernel.bindings.iter().zip(bound).enumerate() {
+            let pays = texels::pays(job.dispatch, range.bytes);
+            let texel = (access == Access::Read && pays).then(|| texels::texel(&text, name)).flatten();
+            if let Some(texel) = texel.filter(|t| t.holds(range.bytes)) {
+                reads.push((i, range.clone(), texel));
+            }
+        }
+    }
+    Accesses { reads, writes }
+}
+
+fn resource(range: &Range<wgpu::Buffer>) -> wgpu::BindingResource<'_> {
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer: &range.buffer,
+        offset: range.offset,
+        size: std::num::NonZeroU64::new(range.bytes),
+    })
+}
+
+fn bind_group<'a>(
     device: &wgpu::Device,
     made: &Made,
     pipeline: &Pipeline,
-    params: (&wgpu::Buffer, u64, u64),
-    buffers: &[(&wgpu::Buffer, u64, u64)],
+    resources: impl Iterator<Item = wgpu::BindingResource<'a>>,
 ) -> wgpu::BindGroup {
-    let all = std::iter::once(params).chain(buffers.iter().copied());
-    let entries: Vec<_> = all
+    let entries: Vec<_> = resources
         .enumerate()
-        .map(|(binding, (buffer, offset, size))| wgpu::BindGroupEntry {
-            binding: binding as u32,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer,
-                offset,
-                size: std::num::NonZeroU64::new(size),
-            }),
-        })
+        .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
         .collect();
     made.bind_groups.fetch_add(1, Ordering::Relaxed);
     device.create_bind_group(&wgpu::BindGroupDescriptor {

@@ -196,6 +196,14 @@ pub fn expand(source: &str, consts: &[(&str, Const)]) -> Result<String, ShaderEr
     expand_with(source, consts, LIBRARY)
 }
 
+/// The source with its includes, as far as they exist.
+pub(crate) fn included(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    // A missing include is an error where the shader is specialised.
+    let _ = include(source, LIBRARY, &mut Vec::new(), &mut text);
+    text
+}
+
 fn expand_with(
     source: &str,
     consts: &[(&str, Const)],

@@ -195,6 +195,7 @@ fn programs_print_themselves() {
         class: TargetClass::Software,
         subgroup: Some((8, 8)),
         int64: true,
+        texel_loads: false,
         max_storage_buffers: 32,
         ..Target::WEBGPU_DEFAULT
     };

@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 fn targets() -> [Target; 4] {
     let base = Target::WEBGPU_DEFAULT;
     let large = Target {
+        texel_loads: false,
         max_storage_buffers: 32,
         max_workgroup_memory: 32 << 10,
         max_invocations: 1024,

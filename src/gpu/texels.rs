@@ -1,0 +1,301 @@
+//! Reading through textures, for a software driver on a CPU without AVX-512.
+//!
+//! Such a driver reads a storage buffer lane by lane and inserts each value into a vector at a variable index. Without
+//! AVX-512 its compiler does that in memory: the vector is stored, one element overwritten, the vector loaded again,
+//! and that load has to wait until both stores have left the store buffer. Texels are gathered with constant indices,
+//! in registers. On a Zen 3 a load of 8 lanes times 8 floats takes 58 ns from a texture and 265 ns from a buffer,
+//! while copying a buffer into a texture is a `memcpy`. So what kernels read is copied into textures there, and their
+//! text is changed to read those.
+//!
+//! A kernel's declaration `var<storage, read> x: array<vec4<u64>>;` becomes a texture and a function, and each `x[i]` a
+//! call of it. [`plan`] says what is copied when.
+
+use super::buffers::{Pool, Texture};
+use crate::error::Result;
+use crate::kernel::Dispatch;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Texels of a row.
+const WIDTH: u32 = 4096;
+
+/// Rows that every adapter of WebGPU offers.
+const MAX_ROWS: u32 = 8192;
+
+/// A copy stays valid over at most this many dispatches that do not read it: memory is worth more than a copy.
+const KEPT: usize = 8;
+
+/// What an element of a binding's array is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Texel {
+    /// Four bytes: one texel of one component.
+    Word,
+    /// 16 bytes: one texel.
+    Quad,
+    /// 32 bytes as `vec4<u64>`: two texels.
+    Octet,
+}
+
+impl Texel {
+    fn of(element: &str) -> Option<Texel> {
+        match element {
+            "f32" | "u32" => Some(Texel::Word),
+            "vec4<f32>" | "vec4<u32>" => Some(Texel::Quad),
+            "vec4<u64>" => Some(Texel::Octet),
+            _ => None,
+        }
+    }
+
+    pub fn format(self) -> wgpu::TextureFormat {
+        match self {
+            Texel::Word => wgpu::TextureFormat::R32Uint,
+            Texel::Quad | Texel::Octet => wgpu::TextureFormat::Rgba32Uint,
+        }
+    }
+
+    fn row_bytes(self) -> u64 {
+        match self {
+            Texel::Word => 4 * WIDTH as u64,
+            Texel::Quad | Texel::Octet => 16 * WIDTH as u64,
+        }
+    }
+
+    /// Whether so many bytes fit into one texture.
+    pub fn holds(self, bytes: u64) -> bool {
+        bytes <= self.row_bytes() * MAX_ROWS as u64
+    }
+}
+
+/// Whether a dispatch that reads so many bytes gains more than the copy costs. Every trip of a loop loads something.
+pub(super) fn pays(dispatch: &Dispatch, bytes: u64) -> bool {
+    let loads = dispatch.groups.iter().product::<u64>() * dispatch.trips.max(1);
+    bytes >= 256 << 10 || loads >= 1024
+}
+
+/// A declaration `@group(0) @binding(1) var<storage, read> NAME: array<ELEMENT>;`.
+fn declaration(line: &str) -> Option<(&str, &str, &str)> {
+    let (attributes, rest) = line.split_once("var<storage, read> ")?;
+    let (name, rest) = rest.split_once(": array<")?;
+    let (element, _) = rest.split_once(">;")?;
+    Some((attributes, name, element))
+}
+
+/// How the storage buffer `name` of a shader can be read as a texture, if it can.
+pub(super) fn texel(text: &str, name: &str) -> Option<Texel> {
+    let declared = text.lines().filter_map(declaration).find(|d| d.1 == name);
+    declared.and_then(|(_, _, element)| Texel::of(element))
+}
+
+/// The shader with the storage buffers `names` read as textures.
+pub(super) fn rewrite(text: &str, names: &[&str]) -> String {
+    let mut out = String::with_capacity(text.len() + 512 * names.len());
+    for line in text.lines() {
+        match declaration(line).filter(|d| names.contains(&d.1)) {
+            Some((attributes, name, element)) => declare(&mut out, attributes, name, element),
+            None => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    names.iter().fold(out, |text, name| call(&text, name))
+}
+
+fn declare(out: &mut String, attributes: &str, name: &str, element: &str) {
+    let (last, shift) = (WIDTH - 1, WIDTH.trailing_zeros());
+    let _ = writeln!(out, "{attributes}var {name}_texels: texture_2d<u32>;");
+    let _ = writeln!(out, "fn {name}_texel(i: u32) -> {element} {{");
+    let load = format!("textureLoad({name}_texels, vec2<u32>(i & {last}u, i >> {shift}u), 0)");
+    let _ = match Texel::of(element) {
+        Some(Texel::Octet) => {
+            let at = format!("vec2<u32>(i * 2u & {last}u, i >> {}u)", shift - 1);
+            writeln!(out, "    let a = textureLoad({name}_texels, {at}, 0);").and_then(|()| {
+                writeln!(out, "    let b = textureLoad({name}_texels, {at} + vec2<u32>(1u, 0u), 0);\n    return vec4<u64>(vec4<u32>(a.x, a.z, b.x, b.z)) | (vec4<u64>(vec4<u32>(a.y, a.w, b.y, b.w)) << vec4<u32>(32u));")
+            })
+        }
+        Some(Texel::Quad) => writeln!(out, "    return bitcast<{element}>({load});"),
+        _ => writeln!(out, "    return bitcast<{element}>({load}.x);"),
+    };
+    out.push('}');
+}
+
+/// Replaces each `name[index]` by a call.
+fn call(text: &str, name: &str) -> String {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(name) {
+        let (before, after) = (&rest[..at], &rest[at + name.len()..]);
+        let whole = !before.ends_with(|c: char| word(c) || c == '.') && after.starts_with('[');
+        let Some(end) = whole.then(|| closing(after)).flatten() else {
+            out.push_str(&rest[..at + name.len()]);
+            rest = after;
+            continue;
+        };
+        out.push_str(before);
+        let _ = write!(out, "{name}_texel(u32({}))", call(&after[1..end], name));
+        rest = &after[end + 1..];
+    }
+    out + rest
+}
+
+/// Where the bracket that `text` begins with is closed.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '[' => depth += 1,
+            ']' if depth == 1 => return Some(at),
+            ']' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A range of a buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Range<B> {
+    pub buffer: B,
+    pub offset: u64,
+    pub bytes: u64,
+}
+
+/// What a dispatch reads through textures, by binding, and which buffers it writes.
+#[derive(Clone, Debug)]
+pub(super) struct Accesses<B> {
+    pub reads: Vec<(usize, Range<B>, Texel)>,
+    pub writes: Vec<B>,
+}
+
+/// A copy into a texture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Planned<B> {
+    pub range: Range<B>,
+    pub format: wgpu::TextureFormat,
+    /// The dispatch that it comes before, and the last one that reads it.
+    pub first: usize,
+    pub last: usize,
+}
+
+/// The copies that a sequence of dispatches needs, and for each dispatch the copies that it reads, by binding. A copy
+/// serves until its buffer is written.
+pub(super) fn plan<B: Clone + PartialEq>(
+    dispatches: &[Accesses<B>],
+) -> (Vec<Planned<B>>, Vec<Vec<(usize, usize)>>) {
+    let mut copies: Vec<Planned<B>> = Vec::new();
+    let mut valid: Vec<usize> = Vec::new();
+    let mut read = Vec::with_capacity(dispatches.len());
+    for (at, dispatch) in dispatches.iter().enumerate() {
+        valid.retain(|&c| at - copies[c].last <= KEPT);
+        let mut reads = Vec::new();
+        for (binding, range, texel) in &dispatch.reads {
+            let format = texel.format();
+            let fits = |&&c: &&usize| copies[c].range == *range && copies[c].format == format;
+            let copy = valid.iter().find(fits).copied().unwrap_or(copies.len());
+            if copy == copies.len() {
+                copies.push(Planned { range: range.clone(), format, first: at, last: at });
+                valid.push(copy);
+            }
+            copies[copy].last = at;
+            reads.push((*binding, copy));
+        }
+        valid.retain(|&c| !dispatch.writes.contains(&copies[c].range.buffer));
+        read.push(reads);
+    }
+    (copies, read)
+}
+
+/// A copy with its texture.
+pub(super) struct Mirror {
+    source: Range<wgpu::Buffer>,
+    texture: Arc<Texture>,
+}
+
+impl Mirror {
+    /// Textures for all planned copies: two whose times do not overlap may share one.
+    pub fn all(pool: &Pool, copies: Vec<Planned<wgpu::Buffer>>) -> Result<Vec<Mirror>> {
+        let mut taken: Vec<(Arc<Texture>, usize)> = Vec::new();
+        let mut mirrors = Vec::with_capacity(copies.len());
+        for copy in copies {
+            let rows = copy.range.bytes.div_ceil(row_bytes(copy.format)) as u32;
+            let busy = |t: &Arc<Texture>| taken.iter().any(|(o, last)| Arc::ptr_eq(o, t) && *last >= copy.first);
+            let texture = pool.texture(copy.format, [WIDTH, rows], busy)?;
+            taken.retain(|(t, _)| !Arc::ptr_eq(t, &texture));
+            taken.push((texture.clone(), copy.last));
+            mirrors.push(Mirror { source: copy.range, texture });
+        }
+        Ok(mirrors)
+    }
+
+    pub fn view(&self) -> &wgpu::TextureView {
+        &self.texture.view
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.source.bytes
+    }
+
+    /// Copies whole rows, and what is left as a part of one.
+    pub fn copy(&self, encoder: &mut wgpu::CommandEncoder) {
+        let format = self.texture.texture.format();
+        let row = row_bytes(format);
+        let rows = (self.source.bytes / row) as u32;
+        let rest = ((self.source.bytes % row) / (row / WIDTH as u64)) as u32;
+        let parts = [(0, rows, WIDTH), (rows, 1, rest)];
+        for (y, height, width) in parts.into_iter().filter(|&(_, height, width)| height * width > 0) {
+            encoder.copy_buffer_to_texture(
+                wgpu::TexelCopyBufferInfo {
+                    buffer: &self.source.buffer,
+                    layout: wgpu::TexelCopyBufferLayout {
+                        offset: self.source.offset + y as u64 * row,
+                        bytes_per_row: Some(row as u32),
+                        rows_per_image: None,
+                    },
+                },
+                wgpu::TexelCopyTextureInfo {
+                    texture: &self.texture.texture,
+                    mip_level: 0,
+                    origin: wgpu::Origin3d { x: 0, y, z: 0 },
+                    aspect: wgpu::TextureAspect::All,
+                },
+                wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
+            );
+        }
+    }
+}
+
+fn row_bytes(format: wgpu::TextureFormat) -> u64 {
+    match format {
+        wgpu::TextureFormat::R32Uint => Texel::Word.row_bytes(),
+        _ => Texel::Quad.row_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_become_calls() {
+        let text = "@group(0) @binding(2) var<storage, read> x: array<f32>; // [N]\nlet a = x[i + x[2]] + ax[x[0]] * p.x[1];";
+        let out = rewrite(text, &["x"]);
+        assert_eq!(texel(text, "x"), Some(Texel::Word));
+        assert!(out.contains("@group(0) @binding(2) var x_texels: texture_2d<u32>;"), "{out}");
+        assert!(out.ends_with(
+            "let a = x_texel(u32(i + x_texel(u32(2)))) + ax[x_texel(u32(0))] * p.x[1];\n"
+        ), "{out}");
+    }
+
+    #[test]
+    fn a_copy_serves_until_its_buffer_is_written() {
+        let read = |b: u32| (1, Range { buffer: b, offset: 0, bytes: 64 }, Texel::Octet);
+        let dispatch = |reads: &[u32], writes: &[u32]| Accesses {
+            reads: reads.iter().map(|&b| read(b)).collect(),
+            writes: writes.to_vec(),
+        };
+        let list = [dispatch(&[1], &[2]), dispatch(&[1, 2], &[1]), dispatch(&[1, 2], &[3])];
+        let (copies, reads) = plan(&list);
+        assert_eq!(reads, [vec![(1, 0)], vec![(1, 0), (1, 1)], vec![(1, 2), (1, 1)]]);
+        let spans: Vec<_> = copies.iter().map(|c| (c.range.buffer, c.first, c.last)).collect();
+        assert_eq!(spans, [(1, 0, 1), (2, 1, 2), (1, 2, 2)]);
+    }
+}
