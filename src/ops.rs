@@ -44,3 +44,4 @@ ops! {
 }
 
 mod strided_copy;
+mod workgroup_product;

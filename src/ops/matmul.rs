@@ -10,6 +10,8 @@
 //! The axes before the last two are the batch. They are equal, or those of one operand have one element, which then
 //! serves every batch. Transposed operands are read where they lie. `f` is an [`Activation`].
 
+mod workgroup_tile;
+
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};
 use crate::op::{Activation, Case, Cost, Expected, Fill, Follow, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{ALIGN, DType, Shape, Spec};
@@ -284,16 +286,6 @@ crate::kernel! {
 }
 
 crate::kernel! {
-    /// 64 x 64 tiles in workgroup memory.
-    mod workgroup_tile = "shaders/matmul/workgroup_tile.wgsl";
-    params {
-        batch: u32, m: u32, n: u32, k: u32, splits: u32, k_split: u32, tiles_m: u32, tiles_n: u32,
-        a_m: u32, a_k: u32, a_batch: u32, b_k: u32, b_n: u32, b_batch: u32,
-    }
-    bind { a: Read, b: Read, bias: Read, c: ReadWrite }
-}
-
-crate::kernel! {
     /// Copies rows to a padded length.
     mod pack = "shaders/matmul/pack.wgsl";
     params { rows: u32, columns: u32, pitch: u32 }
@@ -423,59 +415,19 @@ impl Matmul {
     }
 
     fn register_tile(&self, s: Sizes) -> Candidate {
-        let threads = s.m.div_ceil(8) * s.n.div_ceil(8) * s.batch;
+        let (tiles_m, tiles_n) = (s.m.div_ceil(8), s.n.div_ceil(8));
+        let threads = tiles_m * tiles_n * s.batch;
         let split = split(s.k, threads, 256, 128, MAX_TRIPS as usize - 8, 1);
-        let dispatch = register_tile::dispatch(self.strided_params(s, split, 8, |p| register_tile::Params {
-            batch: p.batch,
-            m: p.m,
-            n: p.n,
-            k: p.k,
-            splits: p.splits,
-            k_split: p.k_split,
-            tiles_m: p.tiles_m,
-            tiles_n: p.tiles_n,
-            a_m: p.a_m,
-            a_k: p.a_k,
-            a_batch: p.a_batch,
-            b_k: p.b_k,
-            b_n: p.b_n,
-            b_batch: p.b_batch,
-        }))
-        .groups((threads * split.splits).div_ceil(64) as u64)
-        .trips(split.length as u64);
-        self.strided(Candidate::new("register_tile"), s, split, dispatch)
-    }
-
-    fn workgroup_tile(&self, s: Sizes) -> Candidate {
-        let tiles = s.m.div_ceil(64) * s.n.div_ceil(64) * s.batch;
-        let split = split(s.k, tiles, 128, 256, 16 * (MAX_TRIPS as usize - 8), 16);
-        let dispatch = workgroup_tile::dispatch(self.strided_params(s, split, 64, |p| p))
-            .constant("TRANS_A", self.a == Layout::Transposed)
-            .constant("TRANS_B", self.b == Layout::Transposed)
-            .groups((tiles * split.splits) as u64)
-            .trips(split.length.div_ceil(16) as u64);
-        let needs = Needs { workgroup_memory: 2 * 16 * 17 * 16, ..Needs::default() };
-        self.strided(Candidate::new("workgroup_tile").needs(needs), s, split, dispatch)
-    }
-
-    /// Parameters of the kernels that take any strides.
-    fn strided_params<P>(
-        &self,
-        s: Sizes,
-        split: Split,
-        tile: usize,
-        make: impl FnOnce(workgroup_tile::Params) -> P,
-    ) -> P {
         let ((a_m, a_k), (b_k, b_n)) = (self.a.strides(s.m, s.k), self.b.strides(s.k, s.n));
-        make(workgroup_tile::Params {
+        let dispatch = register_tile::dispatch(register_tile::Params {
             batch: s.batch as u32,
             m: s.m as u32,
             n: s.n as u32,
             k: s.k as u32,
             splits: split.splits as u32,
             k_split: split.length as u32,
-            tiles_m: s.m.div_ceil(tile) as u32,
-            tiles_n: s.n.div_ceil(tile) as u32,
+            tiles_m: tiles_m as u32,
+            tiles_n: tiles_n as u32,
             a_m: a_m as u32,
             a_k: a_k as u32,
             a_batch: s.a_batch as u32,
@@ -483,16 +435,9 @@ impl Matmul {
             b_n: b_n as u32,
             b_batch: s.b_batch as u32,
         })
-    }
-
-    fn strided(&self, out: Candidate, s: Sizes, split: Split, dispatch: Dispatch) -> Candidate {
-        let bind = |c| [Bind::Input(0), Bind::Input(1), self.bias_bind(), c];
-        if split.splits == 1 {
-            return out.dispatch(self.finishing(dispatch).bind(&bind(Bind::Output(0))));
-        }
-        let sum = self.split_sum(s, split.splits, s.n, Bind::Scratch(0));
-        let parts = padded(split.splits * s.batch * s.m * s.n);
-        out.scratch(parts).dispatch(self.bare(dispatch).bind(&bind(Bind::Scratch(0)))).dispatch(sum)
+        .groups((threads * split.splits).div_ceil(64) as u64)
+        .trips(split.length as u64);
+        self.in_parts(Candidate::new("register_tile"), s, split.splits, dispatch)
     }
 
     fn split_sum(&self, s: Sizes, splits: usize, pitch: usize, parts: Bind) -> Dispatch {
