@@ -10,6 +10,7 @@
 //! The axes before the last two are the batch. They are equal, or those of one operand have one element, which then
 //! serves every batch. Transposed operands are read where they lie. `f` is an [`Activation`].
 
+mod gemv;
 mod workgroup_tile;
 
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};
@@ -176,13 +177,17 @@ impl Op for Matmul {
         let quads = self.wide(s, Wide::quads(s));
         let (tile, base) = (self.workgroup_tile(s), self.register_tile(s));
         let small = s.batch * s.m * s.n * s.k <= SMALL;
-        match target.class {
+        let mut all = match target.class {
             // A barrier costs software adapters more than what sharing saves.
-            TargetClass::Software if small => vec![base.clone(), octets, quads, tile, base],
-            TargetClass::Software => vec![octets, quads, tile, base],
-            TargetClass::Hardware if s.m.min(s.n) <= 8 => vec![base.clone(), tile, quads, octets, base],
-            TargetClass::Hardware => vec![tile, quads, octets, base],
+            TargetClass::Software if small => vec![base.clone(), octets, quads, tile],
+            TargetClass::Software => vec![octets, quads, tile],
+            TargetClass::Hardware => vec![tile, quads, octets],
+        };
+        if let Some(gemv) = self.gemv(s) {
+            all.insert(if target.class == TargetClass::Hardware { 0 } else { all.len() }, gemv);
         }
+        all.push(base);
+        all
     }
 
     fn absorb(&self, inputs: &[Spec], follow: Follow) -> Option<Arc<dyn Op>> {
@@ -437,7 +442,26 @@ impl Matmul {
         })
         .groups((threads * split.splits).div_ceil(64) as u64)
         .trips(split.length as u64);
-        self.in_parts(Candidate::new("register_tile"), s, split.splits, dispatch)
+        self.in_parts(Candidate::new("register_tile"), s, split.splits, [0, 1], dispatch)
+    }
+
+    /// Gives `dispatch` its buffers: the kernel's A and B are `operands`. Where K is split it leaves copies of C, bare,
+    /// and a second dispatch adds them.
+    fn in_parts(
+        &self,
+        out: Candidate,
+        s: Sizes,
+        splits: usize,
+        operands: [usize; 2],
+        dispatch: Dispatch,
+    ) -> Candidate {
+        let bind = |c| [Bind::Input(operands[0]), Bind::Input(operands[1]), self.bias_bind(), c];
+        if splits == 1 {
+            return out.dispatch(self.finishing(dispatch).bind(&bind(Bind::Output(0))));
+        }
+        let sum = self.split_sum(s, splits, s.n, Bind::Scratch(0));
+        let parts = padded(splits * s.batch * s.m * s.n);
+        out.scratch(parts).dispatch(self.bare(dispatch).bind(&bind(Bind::Scratch(0)))).dispatch(sum)
     }
 
     fn split_sum(&self, s: Sizes, splits: usize, pitch: usize, parts: Bind) -> Dispatch {
@@ -510,6 +534,10 @@ pub fn cases() -> Vec<Case> {
             [64, 128, 784],
             [67, 131, 97],
             [10, 10, 3001],
+            [5, 300, 200],
+            [300, 3, 203],
+            [20, 260, 40],
+            [260, 20, 40],
             [1, 1, 70_001],
             [128, 64, 256],
         ] {
@@ -517,9 +545,12 @@ pub fn cases() -> Vec<Case> {
         }
         cases.push(of(a, b, &[3, 2], [9, 20, 31]));
         cases.push(of(a, b, &[5], [16, 24, 32]));
+        // Many large tiles, whole and not.
+        cases.push(of(a, b, &[256], [128, 128, 8]));
+        cases.push(of(a, b, &[256], [121, 123, 11]));
     }
     for activation in [Activation::None, Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
-        for mnk in [[1, 5, 3], [33, 70, 40], [64, 64, 600], [8, 12, 3000]] {
+        for mnk in [[1, 5, 3], [33, 70, 40], [64, 64, 600], [8, 12, 3000], [40, 7, 50]] {
             cases.push(joined(of(AsIs, AsIs, &[], mnk), activation, mnk));
         }
     }

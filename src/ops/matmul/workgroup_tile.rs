@@ -1,7 +1,7 @@
 //! Variants for discrete GPUs: tiles of the operands pass through workgroup memory.
 
-use super::{Layout, Matmul, Sizes, padded};
-use crate::kernel::{Bind, Candidate, Dispatch};
+use super::{Layout, Matmul, Sizes};
+use crate::kernel::Candidate;
 use crate::ops::workgroup_product::Tile;
 
 crate::kernel! {
@@ -79,23 +79,6 @@ impl Matmul {
             .constant("K_TAIL", !s.k.is_multiple_of(tile.step()))
             .groups((tiles * split.splits) as u64)
             .trips(tile.trips(split.length));
-        self.in_parts(Candidate::new("workgroup_tile").needs(tile.needs(0)), s, split.splits, dispatch)
-    }
-
-    /// Gives `dispatch` its buffers. Where K is split it leaves copies of C, bare, and a second dispatch adds them.
-    pub(super) fn in_parts(
-        &self,
-        out: Candidate,
-        s: Sizes,
-        splits: usize,
-        dispatch: Dispatch,
-    ) -> Candidate {
-        let bind = |c| [Bind::Input(0), Bind::Input(1), self.bias_bind(), c];
-        if splits == 1 {
-            return out.dispatch(self.finishing(dispatch).bind(&bind(Bind::Output(0))));
-        }
-        let sum = self.split_sum(s, splits, s.n, Bind::Scratch(0));
-        let parts = padded(splits * s.batch * s.m * s.n);
-        out.scratch(parts).dispatch(self.bare(dispatch).bind(&bind(Bind::Scratch(0)))).dispatch(sum)
+        self.in_parts(Candidate::new("workgroup_tile").needs(tile.needs(0)), s, split.splits, [0, 1], dispatch)
     }
 }
