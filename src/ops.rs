@@ -58,3 +58,4 @@ ops! {
 
 mod strided_copy;
 pub mod windows;
+mod workgroup_product;

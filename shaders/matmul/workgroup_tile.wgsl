@@ -1,14 +1,17 @@
-// C[b] = A[b] x B[b] for discrete GPUs: 256 threads share a 64 x 64 tile of C through workgroup memory,
-// 4 x 4 elements each, 16 steps of k at a time. Any shape and layout.
+// C[b] = A[b] x B[b] for discrete GPUs: tiles in workgroup memory. Any shape and layout, one float at a time.
 
 const TRANS_A: bool = false; // A is stored as [K, M]: neighbouring threads read along m
 const TRANS_B: bool = false; // B is stored as [N, K]: neighbouring threads read along k
+const EDGES: bool = true; // M and N are not whole tiles
+const K_TAIL: bool = true; // a part of K is not whole steps
 const BIAS: bool = false;
 const ACTIVATION: u32 = 0u; // 0 none, 1 relu, 2 sigmoid, 3 tanh
 
-const TILE: u32 = 64u;
-const STEP: u32 = 16u;
-const PITCH: u32 = 17u; // quads per row of a tile, one more than used so that rows start in different banks
+const A_ALONG_K: bool = true;
+const A_LANES_ALONG_K: bool = !TRANS_A;
+const B_ALONG_K: bool = true;
+const B_LANES_ALONG_K: bool = TRANS_B;
+const BLOCKED: bool = false;
 
 struct Params {
     batch: u32,
@@ -16,7 +19,7 @@ struct Params {
     n: u32,
     k: u32,
     splits: u32, // parts of K, each summed by its own workgroups into its own copy of C
-    k_split: u32, // length of a part
+    k_split: u32, // length of a part, a multiple of STEP
     tiles_m: u32,
     tiles_n: u32,
     a_m: u32,
@@ -33,12 +36,41 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // [N]
 @group(0) @binding(4) var<storage, read_write> c: array<f32>; // [splits, batch, M, N]
 
-var<workgroup> a_tile: array<vec4<f32>, STEP * PITCH>; // [STEP, TILE]
-var<workgroup> b_tile: array<vec4<f32>, STEP * PITCH>; // [STEP, TILE]
-
+//!include lib/workgroup_product.wgsl
 //!include lib/activation.wgsl
 
-@compute @workgroup_size(256)
+// Of the first step: where this thread's quads begin, and at which k.
+var<private> a_at: array<u32, A_LOADS>;
+var<private> a_from: array<u32, A_LOADS>;
+var<private> b_at: array<u32, B_LOADS>;
+var<private> b_from: array<u32, B_LOADS>;
+var<private> k_end: u32;
+
+fn prepare(step: u32) {}
+
+fn a_quad(load: u32, step: u32) -> vec4<f32> {
+    let at = vec4<u32>(a_at[load] + step * STEP * p.a_k) + vec4<u32>(0u, 1u, 2u, 3u) * p.a_k;
+    if (K_TAIL) {
+        let k = vec4<u32>(a_from[load] + step * STEP) + vec4<u32>(0u, 1u, 2u, 3u);
+        let inside = k < vec4<u32>(k_end);
+        let safe = select(vec4<u32>(0u), at, inside);
+        return select(vec4<f32>(0.0), vec4<f32>(a[safe.x], a[safe.y], a[safe.z], a[safe.w]), inside);
+    }
+    return vec4<f32>(a[at.x], a[at.y], a[at.z], a[at.w]);
+}
+
+fn b_quad(load: u32, step: u32) -> vec4<f32> {
+    let at = vec4<u32>(b_at[load] + step * STEP * p.b_k) + vec4<u32>(0u, 1u, 2u, 3u) * p.b_k;
+    if (K_TAIL) {
+        let k = vec4<u32>(b_from[load] + step * STEP) + vec4<u32>(0u, 1u, 2u, 3u);
+        let inside = k < vec4<u32>(k_end);
+        let safe = select(vec4<u32>(0u), at, inside);
+        return select(vec4<f32>(0.0), vec4<f32>(b[safe.x], b[safe.y], b[safe.z], b[safe.w]), inside);
+    }
+    return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+}
+
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(local_invocation_index) t: u32,
     @builtin(workgroup_id) wid: vec3<u32>,
@@ -52,76 +84,50 @@ fn main(
     let tile = id % tiles;
     let split = (id / tiles) % p.splits;
     let batch = id / (tiles * p.splits);
-    let m0 = (tile / p.tiles_n) * TILE;
-    let n0 = (tile % p.tiles_n) * TILE;
+    let m0 = (tile / p.tiles_n) * TILE_M;
+    let n0 = (tile % p.tiles_n) * TILE_N;
     let k_first = split * p.k_split;
-    let k_end = min(k_first + p.k_split, p.k);
-    let row = t / 16u;
-    let column = t % 16u;
+    let k_last = min(k_first + p.k_split, p.k);
+    k_end = k_last;
 
-    // What this thread carries into workgroup memory: 4 values at (k, m) and 4 at (k, n).
-    var a_m = (t / 16u) * 4u;
-    var a_k = t % 16u;
-    if (TRANS_A) {
-        a_m = (t % 16u) * 4u;
-        a_k = t / 16u;
-    }
-    var b_n = (t % 16u) * 4u;
-    var b_k = t / 16u;
-    if (TRANS_B) {
-        b_n = (t / 16u) * 4u;
-        b_k = t % 16u;
-    }
-
-    var acc: array<vec4<f32>, 4>;
+    // Past an edge the last row or column is read again; what comes of it is not stored.
     //!unroll
-    for (var i = 0u; i < 4u; i++) {
-        acc[i] = vec4<f32>(0.0);
+    for (var i = 0u; i < A_LOADS; i++) {
+        let q = i * THREADS + t;
+        a_from[i] = k_first + a_k(q);
+        a_at[i] = batch * p.a_batch + min(m0 + a_position(q), p.m - 1u) * p.a_m + a_from[i] * p.a_k;
     }
-    for (var k = k_first; k < k_end; k += STEP) {
-        var x = vec4<f32>(0.0);
-        var y = vec4<f32>(0.0);
-        //!unroll
-        for (var i = 0u; i < 4u; i++) {
-            if (m0 + a_m + i < p.m && k + a_k < k_end) {
-                x[i] = a[batch * p.a_batch + (m0 + a_m + i) * p.a_m + (k + a_k) * p.a_k];
-            }
-            if (n0 + b_n + i < p.n && k + b_k < k_end) {
-                y[i] = b[batch * p.b_batch + (n0 + b_n + i) * p.b_n + (k + b_k) * p.b_k];
-            }
+    //!unroll
+    for (var i = 0u; i < B_LOADS; i++) {
+        let q = i * THREADS + t;
+        b_from[i] = k_first + b_k(q);
+        b_at[i] = batch * p.b_batch + min(n0 + b_position(q), p.n - 1u) * p.b_n + b_from[i] * p.b_k;
+    }
+    product((k_last - k_first + STEP - 1u) / STEP, t);
+
+    //!unroll
+    for (var h = 0u; h < COLUMN_QUADS; h++) {
+        let n = vec4<u32>(
+            owned(column_thread(t), COLUMN_THREADS, h * 4u),
+            owned(column_thread(t), COLUMN_THREADS, h * 4u + 1u),
+            owned(column_thread(t), COLUMN_THREADS, h * 4u + 2u),
+            owned(column_thread(t), COLUMN_THREADS, h * 4u + 3u),
+        ) + n0;
+        var add = vec4<f32>(0.0);
+        if (BIAS) {
+            let last = min(n, vec4<u32>(p.n - 1u));
+            add = vec4<f32>(bias[last.x], bias[last.y], bias[last.z], bias[last.w]);
         }
-        a_tile[a_k * PITCH + a_m / 4u] = x;
-        b_tile[b_k * PITCH + b_n / 4u] = y;
-        workgroupBarrier();
         //!unroll
-        for (var j = 0u; j < STEP; j++) {
-            let u = a_tile[j * PITCH + row];
-            let v = b_tile[j * PITCH + column];
+        for (var e = 0u; e < ROWS; e++) {
+            let m = m0 + owned(row_thread(t), ROW_THREADS, e);
+            let y = activate(sums[e * COLUMN_QUADS + h] + add);
+            let row = ((split * p.batch + batch) * p.m + m) * p.n;
             //!unroll
-            for (var i = 0u; i < 4u; i++) {
-                acc[i] += u[i] * v;
-            }
-        }
-        workgroupBarrier();
-    }
-
-    let n = n0 + column * 4u;
-    var add = vec4<f32>(0.0);
-    if (BIAS) {
-        //!unroll
-        for (var j = 0u; j < 4u; j++) {
-            add[j] = bias[min(n + j, p.n - 1u)];
-        }
-    }
-    //!unroll
-    for (var i = 0u; i < 4u; i++) {
-        let m = m0 + row * 4u + i;
-        let y = activate(acc[i] + add);
-        let c_at = ((split * p.batch + batch) * p.m + m) * p.n + n;
-        //!unroll
-        for (var j = 0u; j < 4u; j++) {
-            if (m < p.m && n + j < p.n) {
-                c[c_at + j] = y[j];
+            for (var j = 0u; j < 4u; j++) {
+                if (!EDGES || (m < p.m && n[j] < p.n)) {
+                    c[row + n[j]] = y[j];
+                }
             }
         }
     }

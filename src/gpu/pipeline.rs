@@ -52,7 +52,8 @@ impl Pipelines {
 
     /// The pipelines of `dispatches`, in their order. Beside each stand the bindings that it reads as textures.
     pub fn get(&self, dispatches: &[(&Dispatch, Vec<usize>)]) -> Result<Vec<Arc<Pipeline>>> {
-        let key = |(d, textures): &(&Dispatch, Vec<usize>)| (d.kernel.clone(), d.consts.clone(), textures.clone());
+        let key =
+            |(d, textures): &(&Dispatch, Vec<usize>)| (d.kernel.clone(), d.consts.clone(), textures.clone());
         let mut missing: Vec<Key> = Vec::new();
         {
             let ready = self.ready.lock().unwrap();

@@ -3,8 +3,8 @@
 use super::buffers::{Cell, OwnBuffer, Region};
 use super::pipeline::Pipeline;
 use super::profile::Timer;
-use super::texels::{self, Accesses, Mirror, Range};
 use super::shader;
+use super::texels::{self, Accesses, Mirror, Range};
 use super::{Engine, Made};
 use crate::device::Storage;
 use crate::error::Result;

@@ -26,11 +26,13 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/class_weight.wgsl", include_str!("../../shaders/lib/class_weight.wgsl")),
     ("lib/clip.wgsl", include_str!("../../shaders/lib/clip.wgsl")),
     ("lib/convolve_rows.wgsl", include_str!("../../shaders/lib/convolve_rows.wgsl")),
+    ("lib/implicit_gemm.wgsl", include_str!("../../shaders/lib/implicit_gemm.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),
     ("lib/parts.wgsl", include_str!("../../shaders/lib/parts.wgsl")),
     ("lib/quotient.wgsl", include_str!("../../shaders/lib/quotient.wgsl")),
     ("lib/tree64.wgsl", include_str!("../../shaders/lib/tree64.wgsl")),
+    ("lib/workgroup_product.wgsl", include_str!("../../shaders/lib/workgroup_product.wgsl")),
 ];
 
 /// The value of a baked constant.

@@ -217,7 +217,8 @@ impl Mirror {
         let mut mirrors = Vec::with_capacity(copies.len());
         for copy in copies {
             let rows = copy.range.bytes.div_ceil(row_bytes(copy.format)) as u32;
-            let busy = |t: &Arc<Texture>| taken.iter().any(|(o, last)| Arc::ptr_eq(o, t) && *last >= copy.first);
+            let busy =
+                |t: &Arc<Texture>| taken.iter().any(|(o, last)| Arc::ptr_eq(o, t) && *last >= copy.first);
             let texture = pool.texture(copy.format, [WIDTH, rows], busy)?;
             taken.retain(|(t, _)| !Arc::ptr_eq(t, &texture));
             taken.push((texture.clone(), copy.last));
@@ -280,9 +281,10 @@ mod tests {
         let out = rewrite(text, &["x"]);
         assert_eq!(texel(text, "x"), Some(Texel::Word));
         assert!(out.contains("@group(0) @binding(2) var x_texels: texture_2d<u32>;"), "{out}");
-        assert!(out.ends_with(
-            "let a = x_texel(u32(i + x_texel(u32(2)))) + ax[x_texel(u32(0))] * p.x[1];\n"
-        ), "{out}");
+        assert!(
+            out.ends_with("let a = x_texel(u32(i + x_texel(u32(2)))) + ax[x_texel(u32(0))] * p.x[1];\n"),
+            "{out}"
+        );
     }
 
     #[test]

@@ -24,10 +24,11 @@
 mod cases;
 mod config;
 mod direct;
+mod implicit_gemm;
 mod reference;
 mod subgroup8;
 
-use crate::kernel::{Candidate, Target};
+use crate::kernel::{Candidate, Target, TargetClass};
 use crate::op::{Activation, Cost, Expected, Follow, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
@@ -282,13 +283,29 @@ fn weight_grad(window: Window, w: &Tensor, x: &Tensor, dy: &Tensor) -> Tensor {
     Tensor::apply1(Conv2dWeightGrad { window, kernel_height, kernel_width }, &[x, dy], &[])
 }
 
-/// Orders the candidates of an op: the base variant is the last.
-fn order(sizes: Sizes, target: &Target, subgroup8: Option<Candidate>, direct: Candidate) -> Vec<Candidate> {
-    match subgroup8.filter(|_| target.software_subgroup8()) {
+/// Orders the candidates of an op. On hardware the base variant is the last; software adapters gain nothing from
+/// workgroup memory.
+fn order(
+    sizes: Sizes,
+    target: &Target,
+    subgroup8: Option<Candidate>,
+    gemm: Option<implicit_gemm::Offer>,
+    direct: Candidate,
+) -> Vec<Candidate> {
+    if target.class == TargetClass::Hardware {
+        return match gemm {
+            Some(gemm) if gemm.worthwhile => vec![gemm.candidate, direct],
+            Some(gemm) => vec![direct.clone(), gemm.candidate, direct],
+            None => vec![direct],
+        };
+    }
+    let mut all = match subgroup8.filter(|_| target.software_subgroup8()) {
         Some(s) if sizes.multiply_adds() < SMALL => vec![direct.clone(), s, direct],
         Some(s) => vec![s, direct],
         None => vec![direct],
-    }
+    };
+    all.extend(gemm.map(|g| g.candidate));
+    all
 }
 
 impl Op for Conv2d {
@@ -331,7 +348,8 @@ impl Op for Conv2d {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        order(s, target, subgroup8::forward(&s, self), direct::forward(&s, self))
+        let gemm = implicit_gemm::forward(&s, self);
+        order(s, target, subgroup8::forward(&s, self), gemm, direct::forward(&s, self))
     }
 
     fn absorb(&self, _inputs: &[Spec], follow: Follow) -> Option<Arc<dyn Op>> {
@@ -388,7 +406,7 @@ impl Op for Conv2dInputGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        order(s, target, subgroup8::input_grad(&s), direct::input_grad(&s))
+        order(s, target, subgroup8::input_grad(&s), implicit_gemm::input_grad(&s), direct::input_grad(&s))
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {
@@ -429,7 +447,7 @@ impl Op for Conv2dWeightGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        order(s, target, subgroup8::weight_grad(&s), direct::weight_grad(&s))
+        order(s, target, subgroup8::weight_grad(&s), implicit_gemm::weight_grad(&s), direct::weight_grad(&s))
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {

@@ -10,6 +10,9 @@
 //! The axes before the last two are the batch. They are equal, or those of one operand have one element, which then
 //! serves every batch. Transposed operands are read where they lie. `f` is an [`Activation`].
 
+mod gemv;
+mod workgroup_tile;
+
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};
 use crate::op::{Activation, Case, Cost, Expected, Fill, Follow, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{ALIGN, DType, Shape, Spec};
@@ -174,13 +177,17 @@ impl Op for Matmul {
         let quads = self.wide(s, Wide::quads(s));
         let (tile, base) = (self.workgroup_tile(s), self.register_tile(s));
         let small = s.batch * s.m * s.n * s.k <= SMALL;
-        match target.class {
+        let mut all = match target.class {
             // A barrier costs software adapters more than what sharing saves.
-            TargetClass::Software if small => vec![base.clone(), octets, quads, tile, base],
-            TargetClass::Software => vec![octets, quads, tile, base],
-            TargetClass::Hardware if s.m.min(s.n) <= 8 => vec![base.clone(), tile, quads, octets, base],
-            TargetClass::Hardware => vec![tile, quads, octets, base],
+            TargetClass::Software if small => vec![base.clone(), octets, quads, tile],
+            TargetClass::Software => vec![octets, quads, tile],
+            TargetClass::Hardware => vec![tile, quads, octets],
+        };
+        if let Some(gemv) = self.gemv(s) {
+            all.insert(if target.class == TargetClass::Hardware { 0 } else { all.len() }, gemv);
         }
+        all.push(base);
+        all
     }
 
     fn absorb(&self, inputs: &[Spec], follow: Follow) -> Option<Arc<dyn Op>> {
@@ -276,16 +283,6 @@ crate::kernel! {
 crate::kernel! {
     /// An 8 x 8 tile per thread, any strides.
     mod register_tile = "shaders/matmul/register_tile.wgsl";
-    params {
-        batch: u32, m: u32, n: u32, k: u32, splits: u32, k_split: u32, tiles_m: u32, tiles_n: u32,
-        a_m: u32, a_k: u32, a_batch: u32, b_k: u32, b_n: u32, b_batch: u32,
-    }
-    bind { a: Read, b: Read, bias: Read, c: ReadWrite }
-}
-
-crate::kernel! {
-    /// 64 x 64 tiles in workgroup memory.
-    mod workgroup_tile = "shaders/matmul/workgroup_tile.wgsl";
     params {
         batch: u32, m: u32, n: u32, k: u32, splits: u32, k_split: u32, tiles_m: u32, tiles_n: u32,
         a_m: u32, a_k: u32, a_batch: u32, b_k: u32, b_n: u32, b_batch: u32,
@@ -423,59 +420,19 @@ impl Matmul {
     }
 
     fn register_tile(&self, s: Sizes) -> Candidate {
-        let threads = s.m.div_ceil(8) * s.n.div_ceil(8) * s.batch;
+        let (tiles_m, tiles_n) = (s.m.div_ceil(8), s.n.div_ceil(8));
+        let threads = tiles_m * tiles_n * s.batch;
         let split = split(s.k, threads, 256, 128, MAX_TRIPS as usize - 8, 1);
-        let dispatch = register_tile::dispatch(self.strided_params(s, split, 8, |p| register_tile::Params {
-            batch: p.batch,
-            m: p.m,
-            n: p.n,
-            k: p.k,
-            splits: p.splits,
-            k_split: p.k_split,
-            tiles_m: p.tiles_m,
-            tiles_n: p.tiles_n,
-            a_m: p.a_m,
-            a_k: p.a_k,
-            a_batch: p.a_batch,
-            b_k: p.b_k,
-            b_n: p.b_n,
-            b_batch: p.b_batch,
-        }))
-        .groups((threads * split.splits).div_ceil(64) as u64)
-        .trips(split.length as u64);
-        self.strided(Candidate::new("register_tile"), s, split, dispatch)
-    }
-
-    fn workgroup_tile(&self, s: Sizes) -> Candidate {
-        let tiles = s.m.div_ceil(64) * s.n.div_ceil(64) * s.batch;
-        let split = split(s.k, tiles, 128, 256, 16 * (MAX_TRIPS as usize - 8), 16);
-        let dispatch = workgroup_tile::dispatch(self.strided_params(s, split, 64, |p| p))
-            .constant("TRANS_A", self.a == Layout::Transposed)
-            .constant("TRANS_B", self.b == Layout::Transposed)
-            .groups((tiles * split.splits) as u64)
-            .trips(split.length.div_ceil(16) as u64);
-        let needs = Needs { workgroup_memory: 2 * 16 * 17 * 16, ..Needs::default() };
-        self.strided(Candidate::new("workgroup_tile").needs(needs), s, split, dispatch)
-    }
-
-    /// Parameters of the kernels that take any strides.
-    fn strided_params<P>(
-        &self,
-        s: Sizes,
-        split: Split,
-        tile: usize,
-        make: impl FnOnce(workgroup_tile::Params) -> P,
-    ) -> P {
         let ((a_m, a_k), (b_k, b_n)) = (self.a.strides(s.m, s.k), self.b.strides(s.k, s.n));
-        make(workgroup_tile::Params {
+        let dispatch = register_tile::dispatch(register_tile::Params {
             batch: s.batch as u32,
             m: s.m as u32,
             n: s.n as u32,
             k: s.k as u32,
             splits: split.splits as u32,
             k_split: split.length as u32,
-            tiles_m: s.m.div_ceil(tile) as u32,
-            tiles_n: s.n.div_ceil(tile) as u32,
+            tiles_m: tiles_m as u32,
+            tiles_n: tiles_n as u32,
             a_m: a_m as u32,
             a_k: a_k as u32,
             a_batch: s.a_batch as u32,
@@ -483,15 +440,27 @@ impl Matmul {
             b_n: b_n as u32,
             b_batch: s.b_batch as u32,
         })
+        .groups((threads * split.splits).div_ceil(64) as u64)
+        .trips(split.length as u64);
+        self.in_parts(Candidate::new("register_tile"), s, split.splits, [0, 1], dispatch)
     }
 
-    fn strided(&self, out: Candidate, s: Sizes, split: Split, dispatch: Dispatch) -> Candidate {
-        let bind = |c| [Bind::Input(0), Bind::Input(1), self.bias_bind(), c];
-        if split.splits == 1 {
+    /// Gives `dispatch` its buffers: the kernel's A and B are `operands`. Where K is split it leaves copies of C, bare,
+    /// and a second dispatch adds them.
+    fn in_parts(
+        &self,
+        out: Candidate,
+        s: Sizes,
+        splits: usize,
+        operands: [usize; 2],
+        dispatch: Dispatch,
+    ) -> Candidate {
+        let bind = |c| [Bind::Input(operands[0]), Bind::Input(operands[1]), self.bias_bind(), c];
+        if splits == 1 {
             return out.dispatch(self.finishing(dispatch).bind(&bind(Bind::Output(0))));
         }
-        let sum = self.split_sum(s, split.splits, s.n, Bind::Scratch(0));
-        let parts = padded(split.splits * s.batch * s.m * s.n);
+        let sum = self.split_sum(s, splits, s.n, Bind::Scratch(0));
+        let parts = padded(splits * s.batch * s.m * s.n);
         out.scratch(parts).dispatch(self.bare(dispatch).bind(&bind(Bind::Scratch(0)))).dispatch(sum)
     }
 
@@ -565,6 +534,10 @@ pub fn cases() -> Vec<Case> {
             [64, 128, 784],
             [67, 131, 97],
             [10, 10, 3001],
+            [5, 300, 200],
+            [300, 3, 203],
+            [20, 260, 40],
+            [260, 20, 40],
             [1, 1, 70_001],
             [128, 64, 256],
         ] {
@@ -572,9 +545,12 @@ pub fn cases() -> Vec<Case> {
         }
         cases.push(of(a, b, &[3, 2], [9, 20, 31]));
         cases.push(of(a, b, &[5], [16, 24, 32]));
+        // Many large tiles, whole and not.
+        cases.push(of(a, b, &[256], [128, 128, 8]));
+        cases.push(of(a, b, &[256], [121, 123, 11]));
     }
     for activation in [Activation::None, Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
-        for mnk in [[1, 5, 3], [33, 70, 40], [64, 64, 600], [8, 12, 3000]] {
+        for mnk in [[1, 5, 3], [33, 70, 40], [64, 64, 600], [8, 12, 3000], [40, 7, 50]] {
             cases.push(joined(of(AsIs, AsIs, &[], mnk), activation, mnk));
         }
     }

@@ -135,6 +135,31 @@ fn settings() -> Vec<Setting> {
     ]
 }
 
+/// For products in tiles: whole ones and parts of them along each side, long inner sums, every shape of tile.
+fn product_settings() -> Vec<Setting> {
+    vec![
+        setting([1, 16, 8, 8], 64, [1, 1]),
+        setting([2, 64, 16, 16], 64, [3, 3]).pad(1),
+        setting([3, 33, 11, 13], 70, [3, 3]).pad([[0, 2], [1, 0]]),
+        setting([1, 3, 37, 41], 40, [7, 7]).stride(2, 2).pad(3),
+        setting([1, 4, 130, 130], 20, [3, 3]).pad(1),
+        setting([2, 40, 9, 10], 70, [3, 3]).groups(2).dilation(2, 1).pad(1),
+        setting([2, 24, 9, 8], 36, [3, 3]).groups(3).stride(2, 2).pad(1),
+        // Strides beyond the image, and with a divisor in common with the dilation.
+        setting([1, 3, 2, 3], 5, [1, 1]).stride(3, 4),
+        setting([1, 3, 13, 17], 6, [3, 3]).stride(4, 4).dilation(2, 2).pad(2),
+        setting([2, 32, 14, 12], 48, [1, 1]).stride(2, 2),
+        // Few tiles and long sums.
+        setting([1, 130, 7, 7], 140, [3, 3]).pad(1),
+        setting([1, 20, 10, 9], 260, [3, 3]).stride(2, 2).pad(1),
+        setting([1, 600, 2, 2], 550, [1, 1]),
+        // Many large tiles.
+        setting([1, 3, 182, 181], 128, [3, 3]).pad(1),
+        setting([1, 125, 256, 128], 2, [1, 1]),
+        setting([1, 2_048, 1, 1], 2_040, [1, 1]),
+    ]
+}
+
 /// Cases of all three ops.
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
@@ -142,17 +167,20 @@ pub fn cases() -> Vec<Case> {
         cases.extend(s.all().map(Case::with_gradient));
         cases.push(s.forward(Bias::Channels, Activation::None).with_gradient());
     }
-    cases.extend(settings().iter().flat_map(Setting::all));
+    cases.extend(settings().iter().chain(&product_settings()).flat_map(Setting::all));
     for activation in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
         for bias in [Bias::None, Bias::Channels] {
             cases.push(setting([2, 9, 9, 10], 12, [3, 3]).pad(1).forward(bias, activation));
+            // A sum in parts is finished by the dispatch that adds them.
+            cases.push(setting([2, 64, 5, 5], 34, [3, 3]).pad(1).forward(bias, activation));
         }
     }
     // Sums so long that a kernel has to split them: 65,537 trips and more.
     cases.push(setting([1, 8_195, 1, 2], 1, [1, 8]).pad([[0, 0], [0, 6]]).all()[0].clone());
     cases.extend(setting([1, 1, 3, 22_000], 1, [3, 3]).pad(1).all());
     cases.push(setting([1, 1, 1, 2], 8_195, [1, 8]).pad([[0, 0], [0, 6]]).all()[1].clone());
-    // More than 65,535 workgroups where a workgroup has 8 rows.
+    // More than 65,535 workgroups where a workgroup has 8 rows, or one group.
     cases.extend(setting([1, 1, 530_000, 1], 1, [2, 1]).all());
+    cases.push(setting([1, 66_000, 1, 1], 66_000, [1, 1]).groups(66_000).all()[0].clone());
     cases
 }

@@ -2,6 +2,7 @@
 
 use super::{Bias, Conv2d, Sizes};
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS};
+use crate::op::Activation;
 use crate::shape::ALIGN;
 
 crate::kernel! {
@@ -38,10 +39,10 @@ crate::kernel! {
 }
 
 crate::kernel! {
-    /// Adds the parts of a weight gradient.
-    pub(super) mod sum_splits = "shaders/conv2d/sum_splits.wgsl";
-    params { len: u32, splits: u32 }
-    bind { parts: Read, dw: ReadWrite }
+    /// Adds the parts of a split sum, and finishes it.
+    mod sum_splits = "shaders/conv2d/sum_splits.wgsl";
+    params { len: u32, splits: u32, channels: u32, plane: u32 }
+    bind { parts: Read, bias: Read, y: ReadWrite }
 }
 
 /// Threads of a workgroup of these kernels.
@@ -120,17 +121,51 @@ pub(super) fn weight_grad(z: &Sizes) -> Candidate {
     add_splits(Candidate::new("direct_weight"), sums, z.weights(), splits)
 }
 
+/// What is left to do when the parts of a sum have been added.
+pub(super) struct Finish {
+    /// Added to all elements of a channel.
+    pub bias: Option<Bind>,
+    pub activation: Activation,
+    /// Channels of the result, and elements from one to the next.
+    pub channels: usize,
+    pub plane: usize,
+}
+
+impl Finish {
+    const NOTHING: Finish = Finish { bias: None, activation: Activation::None, channels: 1, plane: 1 };
+}
+
 /// Appends a dispatch that leaves `splits` partial weight gradients in a scratch buffer of its own (the next
 /// one), and the one that adds them. A single part is the gradient itself.
 pub(super) fn add_splits(candidate: Candidate, sums: Dispatch, weights: usize, splits: usize) -> Candidate {
+    add_parts(candidate, sums, weights, splits, Finish::NOTHING)
+}
+
+/// Appends a dispatch that leaves `splits` partial results of `len` elements in a scratch buffer of its own (the next
+/// one), and the one that adds and finishes them. A single part is finished by the dispatch itself.
+pub(super) fn add_parts(
+    candidate: Candidate,
+    sums: Dispatch,
+    len: usize,
+    splits: usize,
+    finish: Finish,
+) -> Candidate {
     if splits == 1 {
         return candidate.dispatch(sums);
     }
     let from = Bind::Scratch(candidate.scratch.len());
-    candidate.scratch((4 * weights * splits).next_multiple_of(ALIGN as usize) as u64).dispatch(sums).dispatch(
-        sum_splits::dispatch(sum_splits::Params { len: weights as u32, splits: splits as u32 })
-            .bind(&[from, Bind::Output(0)])
-            .groups(weights.div_ceil(WORKGROUP) as u64)
+    let params = sum_splits::Params {
+        len: len as u32,
+        splits: splits as u32,
+        channels: finish.channels as u32,
+        plane: finish.plane as u32,
+    };
+    candidate.scratch((4 * len * splits).next_multiple_of(ALIGN as usize) as u64).dispatch(sums).dispatch(
+        sum_splits::dispatch(params)
+            .constant("BIAS", finish.bias.is_some())
+            .constant("ACTIVATION", finish.activation as u32)
+            .bind(&[from, finish.bias.unwrap_or(from), Bind::Output(0)])
+            .groups(len.div_ceil(WORKGROUP) as u64)
             .trips(splits as u64),
     )
 }

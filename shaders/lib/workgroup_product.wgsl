@@ -1,0 +1,198 @@
+// One tile of a product, for GPUs with workgroup memory: 256 threads carry STEP values of the inner index k of both
+// operands there at a time, and each thread sums ROWS by COLUMNS elements in registers.
+//
+// Operands travel in quads (vec4<f32>), as they lie together in memory: four steps of k for one position along the
+// tile (ALONG_K), or four neighbouring positions for one step of k. The including kernel declares, for A and B,
+//   ALONG_K, and LANES_ALONG_K: whether neighbouring threads carry neighbours along k
+//   fn a_quad(load: u32, step: u32) -> vec4<f32>, the quad number load * THREADS + thread of the tile of a step
+// and besides
+//   BLOCKED: whether the rows and columns of a thread lie together in fours, or all apart
+//   fn prepare(step: u32), called one step before the quads of `step` are asked for
+// and calls `product`, which leaves the result in `sums`.
+
+const ROW_THREADS: u32 = 16u; // of the 256, along M: 8, 16 or 32
+const ROW_QUADS: u32 = 1u;
+const COLUMN_QUADS: u32 = 1u;
+const STEP: u32 = 16u;
+
+const THREADS: u32 = 256u;
+const COLUMN_THREADS: u32 = THREADS / ROW_THREADS;
+const ROWS: u32 = 4u * ROW_QUADS;
+const COLUMNS: u32 = 4u * COLUMN_QUADS;
+const TILE_M: u32 = ROW_THREADS * ROWS;
+const TILE_N: u32 = COLUMN_THREADS * COLUMNS;
+const STEP4: u32 = STEP / 4u;
+const A_QUADS: u32 = TILE_M * STEP4; // of a step
+const B_QUADS: u32 = TILE_N * STEP4;
+const A_LOADS: u32 = (A_QUADS + THREADS - 1u) / THREADS; // of a thread
+const B_LOADS: u32 = (B_QUADS + THREADS - 1u) / THREADS;
+
+// Rows of quads are one quad longer than what they hold, so that neighbours lie in different banks.
+const A_PITCH: u32 = TILE_M / 4u + 1u;
+const B_PITCH: u32 = TILE_N / 4u + 1u;
+var<workgroup> a_tile: array<vec4<f32>, TILE_M * (STEP4 + 1u)>;
+var<workgroup> b_tile: array<vec4<f32>, TILE_N * (STEP4 + 1u)>;
+
+// Row e, quad h of the columns: sums[e * COLUMN_QUADS + h].
+var<private> sums: array<vec4<f32>, ROWS * COLUMN_QUADS>;
+
+// The first position and the first k of quad number q of a step's tile.
+fn a_position(q: u32) -> u32 {
+    if (A_LANES_ALONG_K) {
+        return q / STEP4;
+    }
+    return select(q % (TILE_M / 4u) * 4u, q % TILE_M, A_ALONG_K);
+}
+
+fn a_k(q: u32) -> u32 {
+    if (A_LANES_ALONG_K) {
+        return q % STEP4 * 4u;
+    }
+    return select(q / (TILE_M / 4u), q / TILE_M * 4u, A_ALONG_K);
+}
+
+fn b_position(q: u32) -> u32 {
+    if (B_LANES_ALONG_K) {
+        return q / STEP4;
+    }
+    return select(q % (TILE_N / 4u) * 4u, q % TILE_N, B_ALONG_K);
+}
+
+fn b_k(q: u32) -> u32 {
+    if (B_LANES_ALONG_K) {
+        return q % STEP4 * 4u;
+    }
+    return select(q / (TILE_N / 4u), q / TILE_N * 4u, B_ALONG_K);
+}
+
+// Where the quad along k that begins at (position, 4 * k4) lies in its tile.
+fn along_k(position: u32, k4: u32) -> u32 {
+    if (BLOCKED) {
+        return position / 4u * (STEP + 1u) + position % 4u * STEP4 + k4;
+    }
+    return position * (STEP4 + 1u) + k4;
+}
+
+// Number e of the positions that one of `threads` threads along a tile owns.
+fn owned(thread: u32, threads: u32, e: u32) -> u32 {
+    if (BLOCKED) {
+        return (thread + e / 4u * threads) * 4u + e % 4u;
+    }
+    return thread + e * threads;
+}
+
+// 32 neighbouring threads own 4 by 8 blocks: those read the fewest different quads.
+fn row_thread(t: u32) -> u32 {
+    return t / 32u / (COLUMN_THREADS / 8u) * 4u + t / 8u % 4u;
+}
+
+fn column_thread(t: u32) -> u32 {
+    return t / 32u % (COLUMN_THREADS / 8u) * 8u + t % 8u;
+}
+
+fn multiply(row: u32, column: u32) {
+    //!unroll
+    for (var k4 = 0u; k4 < STEP4; k4++) {
+        // x[e][j]: row e at step j.
+        var x: array<vec4<f32>, ROWS>;
+        if (A_ALONG_K) {
+            //!unroll
+            for (var e = 0u; e < ROWS; e++) {
+                x[e] = a_tile[along_k(owned(row, ROW_THREADS, e), k4)];
+            }
+        } else {
+            //!unroll
+            for (var g = 0u; g < ROW_QUADS; g++) {
+                let t0 = a_tile[k4 * 4u * A_PITCH + row + g * ROW_THREADS];
+                let t1 = a_tile[(k4 * 4u + 1u) * A_PITCH + row + g * ROW_THREADS];
+                let t2 = a_tile[(k4 * 4u + 2u) * A_PITCH + row + g * ROW_THREADS];
+                let t3 = a_tile[(k4 * 4u + 3u) * A_PITCH + row + g * ROW_THREADS];
+                //!unroll
+                for (var e = 0u; e < 4u; e++) {
+                    x[g * 4u + e] = vec4<f32>(t0[e], t1[e], t2[e], t3[e]);
+                }
+            }
+        }
+        // y[j * COLUMN_QUADS + h]: quad h of the columns at step j.
+        var y: array<vec4<f32>, COLUMNS>;
+        //!unroll
+        for (var h = 0u; h < COLUMN_QUADS; h++) {
+            if (B_ALONG_K) {
+                let t0 = b_tile[along_k(owned(column, COLUMN_THREADS, h * 4u), k4)];
+                let t1 = b_tile[along_k(owned(column, COLUMN_THREADS, h * 4u + 1u), k4)];
+                let t2 = b_tile[along_k(owned(column, COLUMN_THREADS, h * 4u + 2u), k4)];
+                let t3 = b_tile[along_k(owned(column, COLUMN_THREADS, h * 4u + 3u), k4)];
+                //!unroll
+                for (var j = 0u; j < 4u; j++) {
+                    y[j * COLUMN_QUADS + h] = vec4<f32>(t0[j], t1[j], t2[j], t3[j]);
+                }
+            } else {
+                //!unroll
+                for (var j = 0u; j < 4u; j++) {
+                    y[j * COLUMN_QUADS + h] = b_tile[(k4 * 4u + j) * B_PITCH + column + h * COLUMN_THREADS];
+                }
+            }
+        }
+        //!unroll
+        for (var j = 0u; j < 4u; j++) {
+            //!unroll
+            for (var e = 0u; e < ROWS; e++) {
+                //!unroll
+                for (var h = 0u; h < COLUMN_QUADS; h++) {
+                    sums[e * COLUMN_QUADS + h] += x[e][j] * y[j * COLUMN_QUADS + h];
+                }
+            }
+        }
+    }
+}
+
+// The whole product, `steps` steps of k long, in `sums`; `t` is the thread's index.
+fn product(steps: u32, t: u32) {
+    let row = row_thread(t);
+    let column = column_thread(t);
+    prepare(0u);
+    workgroupBarrier();
+    // One trip more than there are steps: what a step needs is under way while the one before is multiplied.
+    for (var step = 0u; step <= steps; step++) {
+        var a_next: array<vec4<f32>, A_LOADS>;
+        var b_next: array<vec4<f32>, B_LOADS>;
+        if (step < steps) {
+            //!unroll
+            for (var i = 0u; i < A_LOADS; i++) {
+                if (i * THREADS + t < A_QUADS) {
+                    a_next[i] = a_quad(i, step);
+                }
+            }
+            //!unroll
+            for (var i = 0u; i < B_LOADS; i++) {
+                if (i * THREADS + t < B_QUADS) {
+                    b_next[i] = b_quad(i, step);
+                }
+            }
+            prepare(step + 1u);
+        }
+        if (step > 0u) {
+            multiply(row, column);
+        }
+        workgroupBarrier();
+        //!unroll
+        for (var i = 0u; i < A_LOADS; i++) {
+            let q = i * THREADS + t;
+            if (q < A_QUADS) {
+                let k = a_k(q);
+                a_tile[select(k * A_PITCH + a_position(q) / 4u, along_k(a_position(q), k / 4u), A_ALONG_K)] =
+                    a_next[i];
+            }
+        }
+        //!unroll
+        for (var i = 0u; i < B_LOADS; i++) {
+            let q = i * THREADS + t;
+            if (q < B_QUADS) {
+                let k = b_k(q);
+                b_tile[select(k * B_PITCH + b_position(q) / 4u, along_k(b_position(q), k / 4u), B_ALONG_K)] =
+                    b_next[i];
+            }
+        }
+        workgroupBarrier();
+    }
+}
