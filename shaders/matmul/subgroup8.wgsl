@@ -10,6 +10,7 @@ const TRANS_A: bool = false; // A is stored as [K, M]
 const TRANS_B: bool = false; // B is stored as [N, K]
 const K_TAIL: bool = false; // K is not a multiple of 8: rows of [K, ..] operands past K count as 0
 const BIAS: bool = false;
+const BIAS_ROWS: bool = false; // the bias is [M], one value per row
 const ACTIVATION: u32 = 0u; // 0 none, 1 relu, 2 sigmoid, 3 tanh
 
 const GROUPS: u32 = TILE_M / 8u;
@@ -26,6 +27,7 @@ struct Params {
     a_row: u32, // the strides are in octets
     a_batch: u32,
     b_row: u32,
+    b_tile: u32, // from one 64 columns to the next; without TRANS_B
     b_batch: u32,
     c_row: u32,
     c_batch: u32,
@@ -34,8 +36,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<u64>>; // [batch, M, K], or [batch, K, M] with TRANS_A
-@group(0) @binding(2) var<storage, read> b: array<vec4<u64>>; // [batch, K, N], or [batch, N, K] with TRANS_B
-@group(0) @binding(3) var<storage, read> bias: array<vec4<u64>>; // [N]
+@group(0) @binding(2) var<storage, read> b: array<vec4<u64>>; // [batch, K, N] or panels [batch, N / 64, K, 64], or [batch, N, K] with TRANS_B
+@group(0) @binding(3) var<storage, read> bias: array<vec4<u64>>; // [N], or [M] with BIAS_ROWS
 @group(0) @binding(4) var<storage, read_write> c: array<vec4<u64>>; // [splits, batch, M, N]
 
 //!include lib/octet.wgsl
@@ -56,7 +58,8 @@ fn main(
     let split = (id / tiles) % p.splits;
     let batch = id / (tiles * p.splits);
     let m0 = (tile % p.tiles_m) * TILE_M;
-    let n8 = (tile / p.tiles_m) * 8u + lane;
+    let tile_n = tile / p.tiles_m;
+    let n8 = tile_n * 8u + lane;
     let k_first = split * p.k_split;
     let k_end = min(k_first + p.k_split, p.k);
 
@@ -76,7 +79,7 @@ fn main(
         if (TRANS_B) {
             b_at[j] = batch * p.b_batch + min(n8 * 8u + j, p.n - 1u) * p.b_row;
         } else {
-            b_at[j] = batch * p.b_batch + min(n8, (p.n + 7u) / 8u - 1u);
+            b_at[j] = batch * p.b_batch + tile_n * p.b_tile + min(n8, (p.n + 7u) / 8u - 1u) - tile_n * 8u;
         }
     }
 
@@ -191,19 +194,29 @@ fn main(
         }
     }
 
-    if (n8 * 8u >= p.n) {
-        return;
-    }
     var bias_lo = vec4<f32>(0.0);
     var bias_hi = vec4<f32>(0.0);
     if (BIAS) {
-        bias_lo = evens(bias[n8]);
-        bias_hi = odds(bias[n8]);
+        let octet = bias[min(n8, (p.n + 7u) / 8u - 1u)];
+        bias_lo = evens(octet);
+        bias_hi = odds(octet);
+    }
+    var rows_lo: vec4<f32>;
+    var rows_hi: vec4<f32>;
+    if (BIAS_ROWS) {
+        let octet = bias[min(m0 / 8u + lane, (p.m + 7u) / 8u - 1u)];
+        rows_lo = evens(octet);
+        rows_hi = odds(octet);
     }
     let c_at = split * p.c_split + batch * p.c_batch + n8;
     //!unroll
     for (var r = 0u; r < TILE_M; r++) {
-        if (m0 + r < p.m) {
+        if (BIAS_ROWS) {
+            let row = vec4<f32>(subgroupShuffle(select(rows_hi, rows_lo, r % 2u == 0u)[r % 8u / 2u], r / 8u));
+            acc_lo[r] += row;
+            acc_hi[r] += row;
+        }
+        if (m0 + r < p.m && n8 * 8u < p.n) {
             c[c_at + (m0 + r) * p.c_row] = octet_of(activate(acc_lo[r] + bias_lo), activate(acc_hi[r] + bias_hi));
         }
     }

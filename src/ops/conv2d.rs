@@ -25,6 +25,7 @@ mod cases;
 mod config;
 mod direct;
 mod implicit_gemm;
+mod product;
 mod reference;
 mod subgroup8;
 
@@ -288,7 +289,7 @@ fn weight_grad(window: Window, w: &Tensor, x: &Tensor, dy: &Tensor) -> Tensor {
 fn order(
     sizes: Sizes,
     target: &Target,
-    subgroup8: Option<Candidate>,
+    octets: [Option<Candidate>; 2],
     gemm: Option<implicit_gemm::Offer>,
     direct: Candidate,
 ) -> Vec<Candidate> {
@@ -299,11 +300,14 @@ fn order(
             None => vec![direct],
         };
     }
-    let mut all = match subgroup8.filter(|_| target.software_subgroup8()) {
-        Some(s) if sizes.multiply_adds() < SMALL => vec![direct.clone(), s, direct],
-        Some(s) => vec![s, direct],
-        None => vec![direct],
+    let mut all: Vec<Candidate> = match target.software_subgroup8() {
+        true => octets.into_iter().flatten().collect(),
+        false => Vec::new(),
     };
+    if sizes.multiply_adds() < SMALL {
+        all.insert(0, direct.clone());
+    }
+    all.push(direct);
     all.extend(gemm.map(|g| g.candidate));
     all
 }
@@ -349,7 +353,8 @@ impl Op for Conv2d {
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
         let gemm = implicit_gemm::forward(&s, self);
-        order(s, target, subgroup8::forward(&s, self), gemm, direct::forward(&s, self))
+        let octets = [product::forward(&s, self), subgroup8::forward(&s, self)];
+        order(s, target, octets, gemm, direct::forward(&s, self))
     }
 
     fn absorb(&self, _inputs: &[Spec], follow: Follow) -> Option<Arc<dyn Op>> {
@@ -406,7 +411,8 @@ impl Op for Conv2dInputGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        order(s, target, subgroup8::input_grad(&s), implicit_gemm::input_grad(&s), direct::input_grad(&s))
+        let octets = [product::input_grad(&s), subgroup8::input_grad(&s)];
+        order(s, target, octets, implicit_gemm::input_grad(&s), direct::input_grad(&s))
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {
@@ -447,7 +453,8 @@ impl Op for Conv2dWeightGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        order(s, target, subgroup8::weight_grad(&s), implicit_gemm::weight_grad(&s), direct::weight_grad(&s))
+        let octets = [product::weight_grad(&s), subgroup8::weight_grad(&s)];
+        order(s, target, octets, implicit_gemm::weight_grad(&s), direct::weight_grad(&s))
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {

@@ -258,14 +258,14 @@ impl Tensor {
 
 /// Below this many multiply-adds a product is one small dispatch whichever way it is done, and the base variant's
 /// pipeline is the one that compiles fastest.
-const SMALL: usize = 1 << 18;
+pub(in crate::ops) const SMALL: usize = 1 << 18;
 
 crate::kernel! {
     /// One 8-lane subgroup per TILE_M x 64 tile, octet loads.
-    mod subgroup8 = "shaders/matmul/subgroup8.wgsl";
+    pub(in crate::ops) mod subgroup8 = "shaders/matmul/subgroup8.wgsl";
     params {
         batch: u32, m: u32, n: u32, k: u32, splits: u32, k_split: u32, tiles_m: u32, tiles_n: u32,
-        a_row: u32, a_batch: u32, b_row: u32, b_batch: u32, c_row: u32, c_batch: u32, c_split: u32,
+        a_row: u32, a_batch: u32, b_row: u32, b_tile: u32, b_batch: u32, c_row: u32, c_batch: u32, c_split: u32,
     }
     bind { a: Read, b: Read, bias: Read, c: ReadWrite }
 }
@@ -298,11 +298,24 @@ crate::kernel! {
 }
 
 crate::kernel! {
+    /// Copies B into panels of 64 columns.
+    mod pack_panels = "shaders/matmul/pack_panels.wgsl";
+    params { octets: u32, k: u32, n8: u32, panels: u32 }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
     /// Adds the parts of a split K.
-    mod split_sum = "shaders/matmul/split_sum.wgsl";
+    pub(in crate::ops) mod split_sum = "shaders/matmul/split_sum.wgsl";
     params { rows: u32, n: u32, pitch: u32, splits: u32 }
     bind { parts: Read, bias: Read, c: ReadWrite }
 }
+
+/// Octet products of at least this many multiply-adds take tall tiles, which take the driver longest to compile.
+pub(in crate::ops) const LARGE: usize = 1 << 27;
+
+/// Rows a multiple of so many bytes apart fall into the same few sets of a cache.
+const CONFLICT: usize = 2048;
 
 /// How K is cut into parts that are summed apart.
 #[derive(Clone, Copy, Debug)]
@@ -332,11 +345,19 @@ struct Wide {
     split: Split,
 }
 
+/// Rows of a tile of `subgroup8` for a product of M rows. Half the height compiles in half the time; only large products
+/// win that back.
+pub(in crate::ops) fn octet_rows(m: usize, multiply_adds: usize) -> usize {
+    let tallest = match multiply_adds {
+        0..LARGE => 16,
+        _ => 64,
+    };
+    m.next_multiple_of(8).min(tallest)
+}
+
 impl Wide {
     fn octets(s: Sizes) -> Wide {
-        // A tile of half the height compiles in half the time; only large products win that back.
-        let tallest = if s.batch * s.m * s.n * s.k < 1 << 27 { 16 } else { 32 };
-        let tile_m = s.m.next_multiple_of(8).min(tallest);
+        let tile_m = octet_rows(s.m, s.batch * s.m * s.n * s.k);
         let groups = s.m.div_ceil(tile_m) * s.n.div_ceil(64) * s.batch;
         let split = split(s.k, groups, 16, 256, 8 * (MAX_TRIPS as usize - 8), 8);
         Wide { variant: "subgroup8", width: 8, tile_m, tile_n: 64, per_group: 1, split }
@@ -374,13 +395,33 @@ impl Matmul {
         };
         let (a, a_row, a_batch) = pack(0, self.a, (s.m, s.k), s.a_batch);
         let (b, b_row, b_batch) = pack(1, self.b, (s.k, s.n), s.b_batch);
+        // Panels are read by every row of tiles: with a few of those the copy is little beside that.
+        let conflicts = (b_row as usize * 32).is_multiple_of(CONFLICT) && s.m >= 8 * w.tile_m;
+        let panels = s.n.div_ceil(64);
+        let (b, b_row, b_tile, b_batch) = if w.width == 8 && self.b == Layout::AsIs && conflicts {
+            let batch = if b_batch == 0 { 1 } else { s.batch };
+            let octets = batch * panels * s.k * 8;
+            let params = pack_panels::Params {
+                octets: octets as u32,
+                k: s.k as u32,
+                n8: b_row,
+                panels: panels as u32,
+            };
+            let to = Bind::Scratch(out.scratch.len());
+            let dispatch = pack_panels::dispatch(params).bind(&[b, to]).groups(octets.div_ceil(8) as u64);
+            out = out.scratch(padded(8 * octets)).dispatch(dispatch);
+            (to, 8, s.k as u32 * 8, if b_batch == 0 { 0 } else { (panels * s.k * 8) as u32 })
+        } else {
+            (b, b_row, 8, b_batch)
+        };
         let c_row = s.n.div_ceil(w.width);
         let direct = w.split.splits == 1 && s.n.is_multiple_of(w.width);
         let c = if direct { Bind::Output(0) } else { Bind::Scratch(out.scratch.len()) };
         let (tiles_m, tiles_n) = (s.m.div_ceil(w.tile_m), s.n.div_ceil(w.tile_n));
         macro_rules! params {
-            ($kernel:ident) => {
+            ($kernel:ident $(, $b_tile:ident)?) => {
                 $kernel::Params {
+                    $($b_tile,)?
                     batch: s.batch as u32,
                     m: s.m as u32,
                     n: s.n as u32,
@@ -400,7 +441,7 @@ impl Matmul {
             };
         }
         let dispatch = match w.width {
-            8 => subgroup8::dispatch(params!(subgroup8)).constant("TILE_M", w.tile_m as u32),
+            8 => subgroup8::dispatch(params!(subgroup8, b_tile)).constant("TILE_M", w.tile_m as u32),
             _ => register_tile_vec4::dispatch(params!(register_tile_vec4)),
         };
         let tiles = tiles_m * tiles_n * w.split.splits * s.batch;
