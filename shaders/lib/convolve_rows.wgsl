@@ -110,18 +110,24 @@ fn main(
                 w_lo[i] = evens(octet);
                 w_hi[i] = odds(octet);
             }
+            // All that a sum gains in a step is added at once: it is loaded and stored once per step.
             //!unroll
             for (var k8 = 0u; k8 < TILE_K8; k8++) {
+                var lo: array<vec4<f32>, CHANNELS * S>;
+                var hi: array<vec4<f32>, CHANNELS * S>;
                 //!unroll
                 for (var cs = 0u; cs < CHANNELS * S; cs++) {
-                    let lo = subgroupShuffle(w_lo[(cs * TILE_K8 + k8) / 8u], (cs * TILE_K8 + k8) % 8u);
-                    let hi = subgroupShuffle(w_hi[(cs * TILE_K8 + k8) / 8u], (cs * TILE_K8 + k8) % 8u);
+                    lo[cs] = subgroupShuffle(w_lo[(cs * TILE_K8 + k8) / 8u], (cs * TILE_K8 + k8) % 8u);
+                    hi[cs] = subgroupShuffle(w_hi[(cs * TILE_K8 + k8) / 8u], (cs * TILE_K8 + k8) % 8u);
+                }
+                //!unroll
+                for (var q = 0u; q < TILE_Q; q++) {
                     //!unroll
-                    for (var q = 0u; q < TILE_Q; q++) {
+                    for (var cs = 0u; cs < CHANNELS * S; cs++) {
                         let phase = cs % S * DILATION % STRIDE;
                         let at = (cs / S * BLOCK + phase * OCTETS) * 8u + cs % S * DILATION / STRIDE + q;
-                        acc_lo[q * TILE_K8 + k8] += xs[at] * lo;
-                        acc_hi[q * TILE_K8 + k8] += xs[at] * hi;
+                        acc_lo[q * TILE_K8 + k8] += xs[at] * lo[cs];
+                        acc_hi[q * TILE_K8 + k8] += xs[at] * hi[cs];
                     }
                 }
             }

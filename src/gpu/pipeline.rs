@@ -16,14 +16,16 @@ pub(crate) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
 }
 
-/// Kernel, baked constants, and the bindings that are read as textures.
-type Key = (KernelRef, Vec<(&'static str, Const)>, Vec<usize>);
+/// The bindings that are read as textures.
+pub(super) type Textures = Vec<(usize, wgpu::TextureFormat)>;
+
+type Key = (KernelRef, Vec<(&'static str, Const)>, Textures);
 
 /// What a binding is, for a layout.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Bound {
     Buffer(Access),
-    Texture,
+    Texture(wgpu::TextureFormat),
 }
 
 /// The pipelines of a device.
@@ -51,9 +53,9 @@ impl Pipelines {
     }
 
     /// The pipelines of `dispatches`, in their order. Beside each stand the bindings that it reads as textures.
-    pub fn get(&self, dispatches: &[(&Dispatch, Vec<usize>)]) -> Result<Vec<Arc<Pipeline>>> {
+    pub fn get(&self, dispatches: &[(&Dispatch, Textures)]) -> Result<Vec<Arc<Pipeline>>> {
         let key =
-            |(d, textures): &(&Dispatch, Vec<usize>)| (d.kernel.clone(), d.consts.clone(), textures.clone());
+            |(d, textures): &(&Dispatch, Textures)| (d.kernel.clone(), d.consts.clone(), textures.clone());
         let mut missing: Vec<Key> = Vec::new();
         {
             let ready = self.ready.lock().unwrap();
@@ -92,7 +94,7 @@ impl Pipelines {
         let refused = |message: String| Error::Shader { kernel: kernel.name.to_string(), message };
         let mut text = shader::expand(&kernel.source, consts).map_err(|e| refused(e.to_string()))?;
         if !textures.is_empty() {
-            let names: Vec<&str> = textures.iter().map(|&i| kernel.bindings[i].0).collect();
+            let names: Vec<&str> = textures.iter().map(|&(i, _)| kernel.bindings[i].0).collect();
             text = texels::rewrite(&text, &names);
         }
         let (layout, pipeline_layout) = self.layout(kernel, textures);
@@ -128,11 +130,11 @@ impl Pipelines {
     fn layout(
         &self,
         kernel: &KernelRef,
-        textures: &[usize],
+        textures: &[(usize, wgpu::TextureFormat)],
     ) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
-        let bound = |(i, b): (usize, &(_, Access))| match textures.contains(&i) {
-            true => Bound::Texture,
-            false => Bound::Buffer(b.1),
+        let bound = |(i, b): (usize, &(_, Access))| match textures.iter().find(|t| t.0 == i) {
+            Some(&(_, format)) => Bound::Texture(format),
+            None => Bound::Buffer(b.1),
         };
         let accesses: Vec<Bound> = kernel.bindings.iter().enumerate().map(bound).collect();
         let mut layouts = self.layouts.lock().unwrap();
@@ -151,10 +153,10 @@ impl Pipelines {
             Bound::Buffer(access) => {
                 buffer(wgpu::BufferBindingType::Storage { read_only: *access == Access::Read })
             }
-            Bound::Texture => wgpu::BindingType::Texture {
-                sample_type: wgpu::TextureSampleType::Uint,
+            Bound::Texture(format) => wgpu::BindingType::StorageTexture {
+                access: wgpu::StorageTextureAccess::ReadOnly,
+                format: *format,
                 view_dimension: wgpu::TextureViewDimension::D2,
-                multisampled: false,
             },
         };
         let uniform = entry(0, buffer(wgpu::BufferBindingType::Uniform));

@@ -84,7 +84,8 @@ impl Recording {
         let (copies, reads) = texels::plan(&accesses);
         let firsts: Vec<usize> = copies.iter().map(|c| c.first).collect();
         let mirrors = Mirror::all(&engine.pool, copies)?;
-        let textures = |r: &[(usize, usize)]| r.iter().map(|&(binding, _)| binding).collect();
+        let textures =
+            |r: &[(usize, usize)]| r.iter().map(|&(i, copy)| (i, mirrors[copy].format())).collect();
         let all: Vec<_> = jobs.iter().zip(&reads).map(|(j, r)| (j.dispatch, textures(r))).collect();
         let pipelines = engine.pipelines.get(&all)?;
         let mut dispatches = Vec::new();

@@ -3,9 +3,9 @@
 //! Such a driver reads a storage buffer lane by lane and inserts each value into a vector at a variable index. Without
 //! AVX-512 its compiler does that in memory: the vector is stored, one element overwritten, the vector loaded again,
 //! and that load has to wait until both stores have left the store buffer. Texels are gathered with constant indices,
-//! in registers. On a Zen 3 a load of 8 lanes times 8 floats takes 58 ns from a texture and 265 ns from a buffer,
-//! while copying a buffer into a texture is a `memcpy`. So what kernels read is copied into textures there, and their
-//! text is changed to read those.
+//! in registers. On a Zen 3 a load of 8 lanes times 8 floats takes 18 ns from a storage texture (73 from a sampled one,
+//! which looks at levels of detail) and 450 from a buffer, while copying a buffer into a texture is a `memcpy`. So what
+//! kernels read is copied into textures there, and their text is changed to read those.
 //!
 //! A kernel's declaration `var<storage, read> x: array<vec4<u64>>;` becomes a texture and a function, and each `x[i]` a
 //! call of it. [`plan`] says what is copied when.
@@ -30,9 +30,11 @@ const KEPT: usize = 8;
 pub(super) enum Texel {
     /// Four bytes: one texel of one component.
     Word,
-    /// 16 bytes: one texel.
+    /// 8 bytes: one texel of two components.
+    Pair,
+    /// 16 bytes: one texel of four components.
     Quad,
-    /// 32 bytes as `vec4<u64>`: two texels.
+    /// 32 bytes: two texels of four components.
     Octet,
 }
 
@@ -40,7 +42,8 @@ impl Texel {
     fn of(element: &str) -> Option<Texel> {
         match element {
             "f32" | "u32" => Some(Texel::Word),
-            "vec4<f32>" | "vec4<u32>" => Some(Texel::Quad),
+            "vec2<f32>" | "vec2<u32>" | "u64" => Some(Texel::Pair),
+            "vec4<f32>" | "vec4<u32>" | "vec2<u64>" => Some(Texel::Quad),
             "vec4<u64>" => Some(Texel::Octet),
             _ => None,
         }
@@ -49,15 +52,13 @@ impl Texel {
     pub fn format(self) -> wgpu::TextureFormat {
         match self {
             Texel::Word => wgpu::TextureFormat::R32Uint,
+            Texel::Pair => wgpu::TextureFormat::Rg32Uint,
             Texel::Quad | Texel::Octet => wgpu::TextureFormat::Rgba32Uint,
         }
     }
 
     fn row_bytes(self) -> u64 {
-        match self {
-            Texel::Word => 4 * WIDTH as u64,
-            Texel::Quad | Texel::Octet => 16 * WIDTH as u64,
-        }
+        row_bytes(self.format())
     }
 
     /// Whether so many bytes fit into one texture.
@@ -101,20 +102,35 @@ pub(super) fn rewrite(text: &str, names: &[&str]) -> String {
 
 fn declare(out: &mut String, attributes: &str, name: &str, element: &str) {
     let (last, shift) = (WIDTH - 1, WIDTH.trailing_zeros());
-    let _ = writeln!(out, "{attributes}var {name}_texels: texture_2d<u32>;");
-    let _ = writeln!(out, "fn {name}_texel(i: u32) -> {element} {{");
-    let load = format!("textureLoad({name}_texels, vec2<u32>(i & {last}u, i >> {shift}u), 0)");
-    let _ = match Texel::of(element) {
-        Some(Texel::Octet) => {
-            let at = format!("vec2<u32>(i * 2u & {last}u, i >> {}u)", shift - 1);
-            writeln!(out, "    let a = textureLoad({name}_texels, {at}, 0);").and_then(|()| {
-                writeln!(out, "    let b = textureLoad({name}_texels, {at} + vec2<u32>(1u, 0u), 0);\n    return vec4<u64>(vec4<u32>(a.x, a.z, b.x, b.z)) | (vec4<u64>(vec4<u32>(a.y, a.w, b.y, b.w)) << vec4<u32>(32u));")
-            })
-        }
-        Some(Texel::Quad) => writeln!(out, "    return bitcast<{element}>({load});"),
-        _ => writeln!(out, "    return bitcast<{element}>({load}.x);"),
+    let texel = Texel::of(element).unwrap_or(Texel::Word);
+    let format = match texel {
+        Texel::Word => "r32uint",
+        Texel::Pair => "rg32uint",
+        Texel::Quad | Texel::Octet => "rgba32uint",
     };
-    out.push('}');
+    let value = match element {
+        "u64" => "u64(a.x) | (u64(a.y) << 32u)".into(),
+        "vec2<u64>" => "vec2<u64>(a.xz) | (vec2<u64>(a.yw) << vec2<u32>(32u))".into(),
+        "vec4<u64>" => {
+            let high = "vec4<u64>(vec4<u32>(a.yw, b.yw)) << vec4<u32>(32u)";
+            format!("vec4<u64>(vec4<u32>(a.xz, b.xz)) | ({high})")
+        }
+        _ => match texel {
+            Texel::Word => format!("bitcast<{element}>(a.x)"),
+            Texel::Pair => format!("bitcast<{element}>(a.xy)"),
+            Texel::Quad | Texel::Octet => format!("bitcast<{element}>(a)"),
+        },
+    };
+    let load = |at: &str| format!("textureLoad({name}_texels, vec2<u32>({at} & {last}u, {at} >> {shift}u))");
+    let texels = match texel {
+        Texel::Octet => format!("let a = {};\n    let b = {};", load("(i * 2u)"), load("(i * 2u + 1u)")),
+        _ => format!("let a = {};", load("i")),
+    };
+    let _ = write!(
+        out,
+        "{attributes}var {name}_texels: texture_storage_2d<{format}, read>;\n\
+         fn {name}_texel(i: u32) -> {element} {{\n    {texels}\n    return {value};\n}}"
+    );
 }
 
 /// Replaces each `name[index]` by a call.
@@ -227,6 +243,10 @@ impl Mirror {
         Ok(mirrors)
     }
 
+    pub fn format(&self) -> wgpu::TextureFormat {
+        self.texture.texture.format()
+    }
+
     pub fn view(&self) -> &wgpu::TextureView {
         &self.texture.view
     }
@@ -265,10 +285,7 @@ impl Mirror {
 }
 
 fn row_bytes(format: wgpu::TextureFormat) -> u64 {
-    match format {
-        wgpu::TextureFormat::R32Uint => Texel::Word.row_bytes(),
-        _ => Texel::Quad.row_bytes(),
-    }
+    WIDTH as u64 * format.block_copy_size(None).unwrap_or(16) as u64
 }
 
 #[cfg(test)]
@@ -280,7 +297,10 @@ mod tests {
         let text = "@group(0) @binding(2) var<storage, read> x: array<f32>; // [N]\nlet a = x[i + x[2]] + ax[x[0]] * p.x[1];";
         let out = rewrite(text, &["x"]);
         assert_eq!(texel(text, "x"), Some(Texel::Word));
-        assert!(out.contains("@group(0) @binding(2) var x_texels: texture_2d<u32>;"), "{out}");
+        assert!(
+            out.contains("@group(0) @binding(2) var x_texels: texture_storage_2d<r32uint, read>;"),
+            "{out}"
+        );
         assert!(
             out.ends_with("let a = x_texel(u32(i + x_texel(u32(2)))) + ax[x_texel(u32(0))] * p.x[1];\n"),
             "{out}"
