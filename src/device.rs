@@ -326,7 +326,9 @@ impl Device {
         counters
     }
 
-    /// The program that ran last on this device, as text: steps, kernels, places, memory.
+    /// The program that ran last on this device, as text: every step with its operands, the line that asked for it,
+    /// what was fused into it, the kernels that were chosen and the candidates that were not, with the reason; then
+    /// the slots, with the values that take turns in each, and the memory.
     pub fn explain(&self) -> String {
         let plans = self.plans();
         plans.cached.last().map_or_else(|| "no program has run yet\n".into(), |plan| plan.to_string())
@@ -501,7 +503,7 @@ impl Device {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.program)?;
+        write!(f, "{}", self.program.explanation())?;
         match &self.ready {
             Ready::Cpu(_) => Ok(()),
             Ready::Gpu(recording) => write!(f, "{recording}"),

@@ -8,6 +8,7 @@
 //! | training | [`optim`], [`schedule`], [`checkpoint`], [`data`] |
 //! | every op, with formula and source | [`ops`] |
 //! | ops of your own | [`op::Op`], [`kernel!`], [`testing`] |
+//! | where the time goes, what runs and why | [`profile`], [`Device::explain`] |
 //! | what goes wrong | [`Error`], [`ShapeError`] |
 //!
 //! # What you can rely on

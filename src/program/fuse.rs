@@ -89,6 +89,7 @@ impl<'a> Fusion<'a> {
             scalars,
             asked: [&producer.asked[..], &consumer.asked[..]].concat(),
             kernels: None,
+            passed_over: Vec::new(),
             scratch: Vec::new(),
             unplaced: Vec::new(),
         };
@@ -121,6 +122,7 @@ impl<'a> Fusion<'a> {
             scalars,
             asked: [&producer.asked[..], &consumer.asked[..]].concat(),
             kernels: None,
+            passed_over: Vec::new(),
             scratch: Vec::new(),
             unplaced: Vec::new(),
         };

@@ -1,10 +1,10 @@
 //! Chooses kernels: for each step the first of its op's candidates that fits the target. The rule is deterministic,
 //! so the same adapter, driver and build always compute the same bits.
 
-use super::{Origin, Program, Step};
+use super::{Origin, PassedOver, Program, Step, Why};
 use crate::error::{Error, Result};
 use crate::kernel::{Bind, Candidate, Misfit, Target};
-use crate::op::Io;
+use crate::op::{Io, Op};
 use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
 
@@ -25,32 +25,59 @@ pub(crate) fn choose_kernels(p: &mut Program, target: &Target) -> Result<()> {
         if step.op.places().is_some() || outputs.iter().chain(updated).all(|s| s.elements() == 0) {
             continue;
         }
-        let chosen = choose(step, &inputs, &outputs, target)?;
-        p.steps[i].kernels = Some(chosen);
+        choose(&mut p.steps[i], &inputs, &outputs, target, 0)?;
     }
     Ok(())
 }
 
-/// Every candidate of `step`'s op that fits the target, best first.
-pub(crate) fn fitting(
-    op: &dyn crate::op::Op,
-    inputs: &[Spec],
-    outputs: &[Spec],
-    target: &Target,
-) -> (Vec<Candidate>, Option<Misfit>) {
-    let mut misfit = None;
-    let mut candidates = op.kernels(Io { inputs, outputs }, target);
-    candidates.retain(|c| {
-        let size = |b: Bind| match b {
-            Bind::Input(i) => inputs[i].padded_bytes(),
-            Bind::Output(i) => outputs[i].padded_bytes(),
-            Bind::Scratch(i) => c.scratch[i],
+/// The candidates of an op, in its order, and why they cannot run on the target.
+pub(crate) struct Candidates(Vec<(Candidate, Option<Misfit>)>);
+
+impl Candidates {
+    /// What `op` offers for `target`.
+    pub fn of(op: &dyn Op, inputs: &[Spec], outputs: &[Spec], target: &Target) -> Self {
+        let misfit = |c: &Candidate| {
+            c.misfit(target, |bind| match bind {
+                Bind::Input(i) => inputs[i].padded_bytes(),
+                Bind::Output(i) => outputs[i].padded_bytes(),
+                Bind::Scratch(i) => c.scratch[i],
+            })
         };
-        let reason = c.misfit(target, size);
-        misfit = reason.or(misfit);
-        reason.is_none()
-    });
-    (candidates, misfit)
+        let all = op.kernels(Io { inputs, outputs }, target).into_iter();
+        Candidates(all.map(|c| (misfit(&c), c)).map(|(misfit, c)| (c, misfit)).collect())
+    }
+
+    /// Those that fit, best first.
+    pub fn fitting(&self) -> impl Iterator<Item = &Candidate> {
+        self.0.iter().filter(|(_, misfit)| misfit.is_none()).map(|(candidate, _)| candidate)
+    }
+
+    /// The one with index `variant` of those that fit, and what becomes of the others.
+    fn take(mut self, variant: usize) -> Option<(Candidate, Vec<PassedOver>)> {
+        let fits = |&(_, (_, misfit)): &(usize, &(_, Option<Misfit>))| misfit.is_none();
+        let (at, _) = self.0.iter().enumerate().filter(fits).nth(variant)?;
+        let (taken, _) = self.0.remove(at);
+        let mut passed_over: Vec<PassedOver> = Vec::new();
+        for (candidate, misfit) in &self.0 {
+            // A base variant may stand in two places.
+            let known = candidate.variant == taken.variant
+                || passed_over.iter().any(|p| p.variant == candidate.variant);
+            if !known {
+                let why = misfit.map_or(Why::Later, Why::Misfit);
+                passed_over.push(PassedOver { variant: candidate.variant, why });
+            }
+        }
+        Some((taken, passed_over))
+    }
+
+    /// [`take`](Candidates::take), or what the last candidate lacks.
+    fn taken(self, op: &dyn Op, inputs: &[Spec], variant: usize) -> Result<(Candidate, Vec<PassedOver>)> {
+        let misfit = self.0.iter().rev().find_map(|(_, misfit)| *misfit).unwrap_or(Misfit::StorageBuffers);
+        self.take(variant).ok_or_else(|| {
+            let shapes: Vec<String> = inputs.iter().map(Spec::to_string).collect();
+            Error::NoKernel { op: op.name(), shapes: shapes.join(", "), misfit }
+        })
+    }
 }
 
 /// Replaces what was chosen by the fitting candidate with index `variant`.
@@ -61,25 +88,17 @@ pub(crate) fn force(p: &mut Program, target: &Target, variant: usize) -> Result<
             continue;
         }
         let (inputs, outputs) = p.specs(&p.steps[i]);
-        let (candidates, misfit) = fitting(&*p.steps[i].op, &inputs, &outputs, target);
-        let chosen = candidates.into_iter().nth(variant);
-        p.steps[i].kernels = Some(chosen.ok_or_else(|| no_kernel(&p.steps[i], &inputs, misfit))?);
+        choose(&mut p.steps[i], &inputs, &outputs, target, variant)?;
     }
     Ok(())
 }
 
-fn no_kernel(step: &Step, inputs: &[Spec], misfit: Option<Misfit>) -> Error {
-    let shapes: Vec<String> = inputs.iter().map(Spec::to_string).collect();
-    let misfit = misfit.unwrap_or(Misfit::StorageBuffers);
-    Error::NoKernel { op: step.op.name(), shapes: shapes.join(", "), misfit }
-}
-
-fn choose(step: &Step, inputs: &[Spec], outputs: &[Spec], target: &Target) -> Result<Candidate> {
-    let (mut candidates, misfit) = fitting(&*step.op, inputs, outputs, target);
-    if candidates.is_empty() {
-        return Err(no_kernel(step, inputs, misfit));
-    }
-    Ok(candidates.swap_remove(0))
+/// Gives `step` the fitting candidate with index `variant`.
+fn choose(step: &mut Step, inputs: &[Spec], outputs: &[Spec], target: &Target, variant: usize) -> Result<()> {
+    let candidates = Candidates::of(&*step.op, inputs, outputs, target);
+    let (taken, passed_over) = candidates.taken(&*step.op, inputs, variant)?;
+    (step.kernels, step.passed_over) = (Some(taken), passed_over);
+    Ok(())
 }
 
 /// Chooses kernels for the values that did not come to lie where a step places them.
@@ -89,12 +108,8 @@ pub(crate) fn choose_copies(p: &mut Program, target: Option<&Target>) -> Result<
         for copy in step.unplaced.iter_mut().filter(|c| p.values[c.value].spec.elements() > 0) {
             // As a row: how the value is shaped does not matter to a copy.
             let row = [Spec::f32([p.values[copy.value].spec.elements()])];
-            let (candidates, misfit) = fitting(&Pointwise::single(Function::Copy), &row, &row, target);
-            let Some(chosen) = candidates.into_iter().next() else {
-                let misfit = misfit.unwrap_or(Misfit::StorageBuffers);
-                return Err(Error::NoKernel { op: step.op.name(), shapes: row[0].to_string(), misfit });
-            };
-            copy.dispatches = chosen.dispatches;
+            let candidates = Candidates::of(&Pointwise::single(Function::Copy), &row, &row, target);
+            copy.dispatches = candidates.taken(&*step.op, &row, 0)?.0.dispatches;
         }
     }
     Ok(())

@@ -7,7 +7,8 @@ use crate::device::{Device, Storage};
 use crate::error::{Error, Result};
 use crate::kernel::Target;
 use crate::op::Case;
-use crate::program::{Held, Listed, Listing, Operand, Program, lower};
+use crate::program::lower::Candidates;
+use crate::program::{Held, Listed, Listing, Operand, Program};
 use crate::shape::{ALIGN, DType, Shape, Spec};
 use crate::tensor::Tensor;
 use crate::trace;
@@ -35,7 +36,7 @@ pub fn variants(device: &Device, case: &Case) -> Vec<&'static str> {
     } else if outputs.iter().chain(updated).all(|s| s.elements() == 0) {
         vec!["empty"]
     } else {
-        lower::fitting(&*case.op, &inputs, &outputs, target).0.iter().map(|c| c.variant).collect()
+        Candidates::of(&*case.op, &inputs, &outputs, target).fitting().map(|c| c.variant).collect()
     }
 }
 
@@ -126,13 +127,23 @@ pub fn execute_node_by_node(device: &Device) {
     device.run_node_by_node();
 }
 
-/// The program that ran last on `device`, planned for another target: `None` is the CPU engine.
+/// The program that ran last on `device`, planned for another target: `None` is the CPU engine. One line a step;
+/// [`explanation_for`] has the reasons too.
 ///
 /// # Errors
 /// [`Error::NoKernel`] and [`Error::TensorTooLarge`] as planning finds them.
 pub fn explain_for(device: &Device, target: Option<&Target>) -> Result<String> {
     let listing = device.last_listing().unwrap_or_default();
     Ok(Program::plan(&listing, target)?.to_string())
+}
+
+/// What [`Device::explain`] says of the program that ran last on `device`, planned for another target.
+///
+/// # Errors
+/// As [`explain_for`].
+pub fn explanation_for(device: &Device, target: Option<&Target>) -> Result<String> {
+    let listing = device.last_listing().unwrap_or_default();
+    Ok(Program::plan(&listing, target)?.explanation().to_string())
 }
 
 /// A variable in an arena chunk of its own, for ops that update an input in place.
