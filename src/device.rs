@@ -3,9 +3,13 @@
 mod memory;
 mod plans;
 mod profile;
+#[cfg(not(target_arch = "wasm32"))]
+mod tune;
 mod upload;
 
 pub(crate) use memory::{Chunk, Storage};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use tune::Once;
 
 use crate::cpu::Precision;
 use crate::error::{Error, Result};
@@ -85,6 +89,9 @@ struct Inner {
     stepwise: AtomicBool,
     timings: Timings,
     profiler: profile::Profiler,
+    /// Looked at when a program is planned.
+    #[cfg(not(target_arch = "wasm32"))]
+    tuner: Mutex<Option<Arc<crate::tune::Tuner>>>,
 }
 
 pub(crate) enum Engine {
@@ -165,6 +172,8 @@ impl Device {
             stepwise: AtomicBool::new(false),
             timings: Timings::default(),
             profiler: profile::Profiler::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            tuner: Mutex::default(),
         };
         Device(Arc::new(inner))
     }

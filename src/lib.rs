@@ -45,6 +45,8 @@ mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod trace;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod tune;
 mod variable;
 
 pub use device::{Counters, DEVICE_VARIABLE, Device, IGNORE_INDEX, Pick};

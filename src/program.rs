@@ -4,6 +4,7 @@
 //! A [`Listing`] (what a trace asked for, canonical and comparable) is turned into a [`Program`]: fused
 //! ([`fuse`]), lowered ([`lower`]) and given memory ([`memory`]). Both engines run the result.
 
+pub(crate) mod choose;
 mod explain;
 pub(crate) mod fuse;
 pub(crate) mod lower;
@@ -13,10 +14,11 @@ use crate::caller::Caller;
 use crate::device::Chunk;
 use crate::error::Result;
 use crate::kernel::{Candidate, Dispatch, Misfit, Target};
-use crate::op::Op;
+use crate::op::{Op, Scalar};
 use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
 use crate::variable::Site;
+use choose::{Choose, Found};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -137,6 +139,8 @@ pub(crate) struct Step {
     pub asked: Vec<Asked>,
     /// The kernels; `None` for the CPU engine, and where there is nothing to compute.
     pub kernels: Option<Candidate>,
+    /// What was found out about them, where that made the choice.
+    pub found: Option<Found>,
     /// The candidates that were not taken.
     pub passed_over: Vec<PassedOver>,
     /// Buffers of the candidate's scratch.
@@ -166,6 +170,8 @@ pub(crate) enum Why {
     Misfit(Misfit),
     /// One that fits stands before it.
     Later,
+    /// What was found out about it.
+    Found(Found),
 }
 
 /// An input of a placing step that lies elsewhere and is copied when the step runs.
@@ -218,10 +224,19 @@ pub(crate) struct Program {
 impl Program {
     /// Plans a listing for `target`; `None` is the CPU engine.
     pub fn plan(listing: &Listing, target: Option<&Target>) -> Result<Program> {
+        Program::plan_with(listing, target, None)
+    }
+
+    /// Plans a listing with kernels that somebody chooses who knows more than the rule, for a run with these scalars.
+    pub fn plan_with(
+        listing: &Listing,
+        target: Option<&Target>,
+        wise: Option<(&dyn Choose, &[Scalar])>,
+    ) -> Result<Program> {
         let mut program = Program::from_listing(listing);
         fuse::fuse(&mut program);
         if let Some(target) = target {
-            lower::choose_kernels(&mut program, target)?;
+            lower::choose_kernels(&mut program, target, wise)?;
         }
         memory::plan(&mut program);
         lower::choose_copies(&mut program, target)?;
@@ -232,7 +247,7 @@ impl Program {
     pub fn unfused(listing: &Listing, target: Option<&Target>) -> Result<Program> {
         let mut program = Program::from_listing(listing);
         if let Some(target) = target {
-            lower::choose_kernels(&mut program, target)?;
+            lower::choose_kernels(&mut program, target, None)?;
         }
         memory::plan(&mut program);
         lower::choose_copies(&mut program, target)?;
@@ -244,7 +259,7 @@ impl Program {
     pub fn forced(listing: &Listing, target: Option<&Target>, variant: usize) -> Result<Program> {
         let mut program = Program::from_listing(listing);
         if let Some(target) = target {
-            lower::choose_kernels(&mut program, target)?;
+            lower::choose_kernels(&mut program, target, None)?;
             lower::force(&mut program, target, variant)?;
         }
         memory::plan(&mut program);
@@ -314,6 +329,7 @@ impl Program {
                     scalars: (scalar..scalar + node.scalars).collect(),
                     asked: vec![Asked { op: node.op.name(), caller: node.caller }],
                     kernels: None,
+                    found: None,
                     passed_over: Vec::new(),
                     scratch: Vec::new(),
                     unplaced: Vec::new(),

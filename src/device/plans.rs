@@ -37,6 +37,14 @@ pub(super) enum Ready {
 /// Plans kept per device; the least recently used one goes first.
 const MAX_PLANS: usize = 64;
 
+impl Plans {
+    /// What comes is planned anew.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn forget(&mut self) {
+        self.cached.clear();
+    }
+}
+
 impl Device {
     /// The program that ran last on this device, as text: every step with its operands, the line that asked for it,
     /// what was fused into it, the kernels that were chosen and the candidates that were not, with the reason; then
@@ -54,7 +62,7 @@ impl Device {
         leaves: &[Storage],
         scalars: &[Scalar],
     ) -> Result<(Vec<Storage>, Duration)> {
-        let plan = self.plan(listing)?;
+        let plan = self.plan(listing, scalars)?;
         let planned = crate::clock::now();
         let mut session = self.0.profiler.session();
         let session = session.as_mut().and_then(|s| s.as_mut());
@@ -82,7 +90,7 @@ impl Device {
         self.0.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn plan(&self, listing: &Listing) -> Result<Arc<Plan>> {
+    fn plan(&self, listing: &Listing, scalars: &[Scalar]) -> Result<Arc<Plan>> {
         let fingerprint = listing.fingerprint();
         let mut plans = self.plans();
         let found = plans.cached.iter().rposition(|p| p.fingerprint == fingerprint && p.listing == *listing);
@@ -92,7 +100,7 @@ impl Device {
             return Ok(plan);
         }
         let program = match self.runs_node_by_node() {
-            false => Program::plan(listing, self.target())?,
+            false => self.plan_listing(listing, scalars)?,
             true => Program::unfused(listing, self.target())?,
         };
         let ready = match &self.0.engine {
@@ -129,11 +137,17 @@ impl Device {
         }
     }
 
+    /// Plans a listing.
+    #[cfg(target_arch = "wasm32")]
+    fn plan_listing(&self, listing: &Listing, _: &[Scalar]) -> Result<Program> {
+        Program::plan(listing, self.target())
+    }
+
     /// Runs every node as soon as it is appended, without fusion, from now on.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn run_node_by_node(&self) {
         self.0.stepwise.store(true, Ordering::Relaxed);
-        self.plans().cached.clear();
+        self.plans().forget();
     }
 
     pub(crate) fn runs_node_by_node(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A program in words: what runs, by which kernels and why by these, where values lie, and what memory that takes.
 
+use super::choose::Found;
 use super::{Origin, Place, Program, Step, ValueId, Why};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -87,10 +88,16 @@ impl Program {
             let all: Vec<String> = scratch.map(|(b, slot)| format!("{b} bytes@{slot}")).collect();
             writeln!(f, "{INDENT}scratch: {}", all.join(", "))?;
         }
+        if let Some(Found::Microseconds(time)) = step.found {
+            writeln!(f, "{INDENT}measured: {time:.1} µs")?;
+        }
         for passed in &step.passed_over {
+            write!(f, "{INDENT}not {}: ", passed.variant)?;
             match passed.why {
-                Why::Misfit(misfit) => writeln!(f, "{INDENT}not {}: {misfit}", passed.variant)?,
-                Why::Later => writeln!(f, "{INDENT}not {}: fits too, and comes later", passed.variant)?,
+                Why::Misfit(misfit) => writeln!(f, "{misfit}")?,
+                Why::Later => writeln!(f, "fits too, and comes later")?,
+                Why::Found(Found::Microseconds(time)) => writeln!(f, "measured: {time:.1} µs")?,
+                Why::Found(Found::Wrong) => writeln!(f, "failed, or did not agree with the reference")?,
             }
         }
         Ok(())

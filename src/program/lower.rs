@@ -1,15 +1,20 @@
 //! Chooses kernels: for each step the first of its op's candidates that fits the target. The rule is deterministic,
-//! so the same adapter, driver and build always compute the same bits.
+//! so the same adapter, driver and build always compute the same bits. Who is asked to [`Choose`] may know better.
 
+use super::choose::{Choose, Found, Question};
 use super::{Origin, PassedOver, Program, Step, Why};
 use crate::error::{Error, Result};
 use crate::kernel::{Bind, Candidate, Misfit, Target};
-use crate::op::{Io, Op};
+use crate::op::{Io, Op, Scalar};
 use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
 
-/// Chooses for every step that has something to compute.
-pub(crate) fn choose_kernels(p: &mut Program, target: &Target) -> Result<()> {
+/// Chooses for every step that has something to compute. `wise` is asked with the run's scalars.
+pub(crate) fn choose_kernels(
+    p: &mut Program,
+    target: &Target,
+    wise: Option<(&dyn Choose, &[Scalar])>,
+) -> Result<()> {
     for i in 0..p.steps.len() {
         let (inputs, outputs) = p.specs(&p.steps[i]);
         for (k, spec) in inputs.iter().chain(&outputs).enumerate() {
@@ -25,7 +30,9 @@ pub(crate) fn choose_kernels(p: &mut Program, target: &Target) -> Result<()> {
         if step.op.places().is_some() || outputs.iter().chain(updated).all(|s| s.elements() == 0) {
             continue;
         }
-        choose(&mut p.steps[i], &inputs, &outputs, target, 0)?;
+        let candidates = Candidates::of(&*step.op, &inputs, &outputs, target);
+        let known = wise.and_then(|(wise, scalars)| candidates.ask(wise, step, &inputs, scalars));
+        p.steps[i].give(candidates, &inputs, 0, known.unwrap_or_default())?;
     }
     Ok(())
 }
@@ -52,31 +59,37 @@ impl Candidates {
         self.0.iter().filter(|(_, misfit)| misfit.is_none()).map(|(candidate, _)| candidate)
     }
 
-    /// The one with index `variant` of those that fit, and what becomes of the others.
-    fn take(mut self, variant: usize) -> Option<(Candidate, Vec<PassedOver>)> {
-        let fits = |&(_, (_, misfit)): &(usize, &(_, Option<Misfit>))| misfit.is_none();
-        let (at, _) = self.0.iter().enumerate().filter(fits).nth(variant)?;
-        let (taken, _) = self.0.remove(at);
-        let mut passed_over: Vec<PassedOver> = Vec::new();
-        for (candidate, misfit) in &self.0 {
+    /// What `wise` knows about those that fit, the one to take first; `None` when it leaves the choice to the rule.
+    fn ask(&self, wise: &dyn Choose, step: &Step, inputs: &[Spec], scalars: &[Scalar]) -> Option<Known> {
+        let mut distinct: Vec<&Candidate> = Vec::new();
+        for candidate in self.fitting() {
             // A base variant may stand in two places.
-            let known = candidate.variant == taken.variant
-                || passed_over.iter().any(|p| p.variant == candidate.variant);
-            if !known {
-                let why = misfit.map_or(Why::Later, Why::Misfit);
-                passed_over.push(PassedOver { variant: candidate.variant, why });
+            if distinct.iter().all(|c| c.variant != candidate.variant) {
+                distinct.push(candidate);
             }
         }
-        Some((taken, passed_over))
+        if distinct.len() < 2 {
+            return None;
+        }
+        let base = self.fitting().last()?.variant;
+        let question = Question {
+            op: &*step.op,
+            inputs,
+            scalars: step.scalars.iter().map(|&s| scalars[s]).collect(),
+            base: distinct.iter().position(|c| c.variant == base)?,
+            candidates: distinct,
+        };
+        let choice = wise.choose(&question)?;
+        let mut known: Known = question.candidates.iter().map(|c| c.variant).zip(choice.found).collect();
+        known.swap(0, choice.taken);
+        Some(known)
     }
 
-    /// [`take`](Candidates::take), or what the last candidate lacks.
-    fn taken(self, op: &dyn Op, inputs: &[Spec], variant: usize) -> Result<(Candidate, Vec<PassedOver>)> {
+    /// Why there is none: what the last one lacks.
+    fn none(&self, op: &dyn Op, inputs: &[Spec]) -> Error {
+        let shapes: Vec<String> = inputs.iter().map(Spec::to_string).collect();
         let misfit = self.0.iter().rev().find_map(|(_, misfit)| *misfit).unwrap_or(Misfit::StorageBuffers);
-        self.take(variant).ok_or_else(|| {
-            let shapes: Vec<String> = inputs.iter().map(Spec::to_string).collect();
-            Error::NoKernel { op: op.name(), shapes: shapes.join(", "), misfit }
-        })
+        Error::NoKernel { op: op.name(), shapes: shapes.join(", "), misfit }
     }
 }
 
@@ -88,17 +101,43 @@ pub(crate) fn force(p: &mut Program, target: &Target, variant: usize) -> Result<
             continue;
         }
         let (inputs, outputs) = p.specs(&p.steps[i]);
-        choose(&mut p.steps[i], &inputs, &outputs, target, variant)?;
+        let candidates = Candidates::of(&*p.steps[i].op, &inputs, &outputs, target);
+        p.steps[i].give(candidates, &inputs, variant, Vec::new())?;
     }
     Ok(())
 }
 
-/// Gives `step` the fitting candidate with index `variant`.
-fn choose(step: &mut Step, inputs: &[Spec], outputs: &[Spec], target: &Target, variant: usize) -> Result<()> {
-    let candidates = Candidates::of(&*step.op, inputs, outputs, target);
-    let (taken, passed_over) = candidates.taken(&*step.op, inputs, variant)?;
-    (step.kernels, step.passed_over) = (Some(taken), passed_over);
-    Ok(())
+/// What was found out about candidates, by variant.
+type Known = Vec<(&'static str, Found)>;
+
+impl Step {
+    /// Gives the step the first variant of which something is known, or the fitting candidate with index `rule`.
+    fn give(&mut self, candidates: Candidates, inputs: &[Spec], rule: usize, known: Known) -> Result<()> {
+        let mut fitting = candidates.fitting();
+        let taken = match known.first() {
+            Some((variant, _)) => fitting.find(|c| c.variant == *variant),
+            None => fitting.nth(rule),
+        };
+        let taken = taken.ok_or_else(|| candidates.none(&*self.op, inputs))?.clone();
+        drop(fitting);
+        self.passed_over.clear();
+        for (candidate, misfit) in &candidates.0 {
+            let variant = candidate.variant;
+            if variant == taken.variant || self.passed_over.iter().any(|p| p.variant == variant) {
+                continue;
+            }
+            let found = known.iter().find(|(v, _)| *v == variant).map(|(_, found)| *found);
+            let why = match (misfit, found) {
+                (Some(misfit), _) => Why::Misfit(*misfit),
+                (None, Some(found)) => Why::Found(found),
+                (None, None) => Why::Later,
+            };
+            self.passed_over.push(PassedOver { variant, why });
+        }
+        self.found = known.first().map(|(_, found)| *found);
+        self.kernels = Some(taken);
+        Ok(())
+    }
 }
 
 /// Chooses kernels for the values that did not come to lie where a step places them.
@@ -109,7 +148,8 @@ pub(crate) fn choose_copies(p: &mut Program, target: Option<&Target>) -> Result<
             // As a row: how the value is shaped does not matter to a copy.
             let row = [Spec::f32([p.values[copy.value].spec.elements()])];
             let candidates = Candidates::of(&Pointwise::single(Function::Copy), &row, &row, target);
-            copy.dispatches = candidates.taken(&*step.op, &row, 0)?.0.dispatches;
+            let taken = candidates.fitting().next().ok_or_else(|| candidates.none(&*step.op, &row))?;
+            copy.dispatches = taken.dispatches.clone();
         }
     }
     Ok(())

@@ -3,10 +3,10 @@
 use super::compare::result_name;
 use super::{Mismatch, bounds, compare, describe, fill, run_reference, specs};
 use crate::caller::Caller;
-use crate::device::{Device, Storage};
+use crate::device::{Device, Once, Storage};
 use crate::error::{Error, Result};
 use crate::kernel::Target;
-use crate::op::Case;
+use crate::op::{Case, Scalar};
 use crate::program::lower::Candidates;
 use crate::program::{Held, Listed, Listing, Operand, Program};
 use crate::shape::{ALIGN, DType, Shape, Spec};
@@ -15,6 +15,7 @@ use crate::trace;
 use crate::variable::Variable;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The word that [`Recording`](crate::gpu::Recording)s are filled with before a variant runs: a NaN, so that an
 /// element which a kernel leaves out, or padding that it lets into its results, cannot go unseen.
@@ -158,8 +159,36 @@ pub fn variable(device: &Device, values: &[f32], shape: impl Into<Shape>) -> Res
     let bytes = Spec::f32(shape).padded_bytes().max(ALIGN);
     let chunk = device.new_chunk(bytes, "tested")?;
     let variable = Variable::new(device, &chunk, 0, shape, "tested", false);
-    variable.set(values)?;
+    assert_eq!(values.len(), shape.elements(), "values for a variable of shape {shape}");
+    // Nobody has read it yet, so nothing that is pending need run before.
+    device.write_chunk(&chunk, 0, values)?;
     Ok(variable)
+}
+
+/// One op on inputs that lie on a device, to be timed by any of its variants.
+pub(crate) struct Stopwatch {
+    device: Device,
+    node: Node,
+    scalars: Vec<Scalar>,
+}
+
+impl Stopwatch {
+    /// Brings the inputs to the device.
+    pub fn new(device: &Device, case: &Case, inputs: &[Vec<f64>]) -> Result<Self> {
+        let node = Node::new(device, case, inputs)?;
+        Ok(Stopwatch { device: device.clone(), node, scalars: case.scalars.clone() })
+    }
+
+    /// The variant with index `variant` of [`variants`].
+    pub fn ready(&self, variant: usize) -> Result<Once> {
+        let program = Program::forced(&self.node.listing, self.device.target(), variant)?;
+        self.device.ready_once(program)
+    }
+
+    /// How long the variant's kernels take, this time.
+    pub fn time(&self, variant: &Once) -> Result<Duration> {
+        self.device.time_once(variant, &self.node.leaves, &self.scalars)
+    }
 }
 
 /// A program of one node, with what it runs on.

@@ -3,7 +3,7 @@
 use recurve::kernel::{
     Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamMember, ParamType, Target,
 };
-use recurve::op::{Expected, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
+use recurve::op::{Cost, Expected, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
 use recurve::{Spec, Tensor};
 use std::sync::{Arc, LazyLock};
 
@@ -135,6 +135,12 @@ impl Op for Scale {
 
     fn kernels(&self, io: Io<'_>, _target: &Target) -> Vec<Candidate> {
         self.ways.iter().map(|way| way.candidate(io.outputs[0].elements())).collect()
+    }
+
+    /// So much, where a way is wrong on large tensors, that nobody runs the reference on them.
+    fn cost(&self, io: Io<'_>) -> Cost {
+        let each = if self.ways.contains(&Way::WrongWhenLarge) { 10_000 } else { 1 };
+        Cost { flops: each * io.outputs[0].elements() as u64, bytes: io.bytes() }
     }
 
     fn tolerance(&self, _io: Io<'_>, _output: usize) -> Tolerance {
