@@ -128,7 +128,7 @@ pub enum CheckpointError {
 
 impl CheckpointError {
     #[cfg(not(target_arch = "wasm32"))]
-    fn io(path: &Path, error: std::io::Error) -> Self {
+    pub(crate) fn io(path: &Path, error: std::io::Error) -> Self {
         CheckpointError::Io { path: path.display().to_string(), error: Arc::new(error) }
     }
 }

@@ -1,18 +1,20 @@
 //! A device: an engine that runs programs, its memory, and one place where errors arrive.
 
 mod memory;
+mod plans;
 mod profile;
+#[cfg(not(target_arch = "wasm32"))]
+mod tune;
 mod upload;
 
 pub(crate) use memory::{Chunk, Storage};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use tune::Once;
 
-use crate::cpu::{self, Precision};
+use crate::cpu::Precision;
 use crate::error::{Error, Result};
 use crate::gpu;
 use crate::kernel::Target;
-use crate::op::Scalar;
-use crate::profile::Tasks;
-use crate::program::{Listing, Program};
 use crate::shape::Spec;
 use crate::tensor::{Flow, Tensor};
 use crate::trace::{self, Trace};
@@ -20,7 +22,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// The environment variable that overrides [`Pick::Best`]; other picks are exact.
@@ -78,7 +80,7 @@ pub struct Device(Arc<Inner>);
 struct Inner {
     id: u64,
     engine: Engine,
-    plans: Mutex<Plans>,
+    plans: Mutex<plans::Plans>,
     deferred: Mutex<Option<Error>>,
     /// Held by the CPU engine while a program runs.
     whole: Mutex<()>,
@@ -87,37 +89,15 @@ struct Inner {
     stepwise: AtomicBool,
     timings: Timings,
     profiler: profile::Profiler,
+    /// Looked at when a program is planned.
+    #[cfg(not(target_arch = "wasm32"))]
+    tuner: Mutex<Option<Arc<crate::tune::Tuner>>>,
 }
 
 pub(crate) enum Engine {
     Cpu(Precision),
     Gpu(Box<gpu::Engine>),
 }
-
-/// Plans that were made, most recently used last.
-#[derive(Default)]
-struct Plans {
-    cached: Vec<Arc<Plan>>,
-    made: u64,
-}
-
-/// A planned listing with what its engine needs to run it again.
-struct Plan {
-    fingerprint: u64,
-    listing: Listing,
-    program: Program,
-    ready: Ready,
-    /// What a profile calls its dispatches; made by the first.
-    tasks: OnceLock<Tasks>,
-}
-
-enum Ready {
-    Cpu(cpu::Slots),
-    Gpu(Box<gpu::Recording>),
-}
-
-/// Plans kept per device; the least recently used one goes first.
-const MAX_PLANS: usize = 64;
 
 #[derive(Default)]
 struct Timings {
@@ -192,6 +172,8 @@ impl Device {
             stepwise: AtomicBool::new(false),
             timings: Timings::default(),
             profiler: profile::Profiler::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            tuner: Mutex::default(),
         };
         Device(Arc::new(inner))
     }
@@ -326,12 +308,6 @@ impl Device {
         counters
     }
 
-    /// The program that ran last on this device, as text: steps, kernels, places, memory.
-    pub fn explain(&self) -> String {
-        let plans = self.plans();
-        plans.cached.last().map_or_else(|| "no program has run yet\n".into(), |plan| plan.to_string())
-    }
-
     /// Destroys the device under the program's feet, for tests of what happens then.
     #[doc(hidden)]
     pub fn destroy(&self) {
@@ -393,119 +369,9 @@ impl Device {
         }
     }
 
-    /// Runs the program of `listing`, planning it if it is new, and returns where the held values are,
-    /// and how long the engine took.
-    pub(crate) fn execute(
-        &self,
-        listing: &Listing,
-        leaves: &[Storage],
-        scalars: &[Scalar],
-    ) -> Result<(Vec<Storage>, Duration)> {
-        let plan = self.plan(listing)?;
-        let planned = crate::clock::now();
-        let mut session = self.0.profiler.session();
-        let session = session.as_mut().and_then(|s| s.as_mut());
-        let results = match (&self.0.engine, &plan.ready) {
-            (Engine::Cpu(precision), Ready::Cpu(slots)) => {
-                // As on a GPU, a program sees the variables before or after another thread's update, never between.
-                let _whole = self.0.whole.lock().unwrap_or_else(PoisonError::into_inner);
-                let timer = session.map(|s| s.host(plan.tasks()));
-                cpu::run(&plan.program, slots, *precision, leaves, scalars, timer)?
-            }
-            (Engine::Gpu(gpu), Ready::Gpu(recording)) => {
-                let timer = session.map(|s| s.gpu(plan.tasks()));
-                gpu.run(&plan.program, recording, leaves, scalars, timer)?
-            }
-            _ => unreachable!("a plan belongs to its device"),
-        };
-        self.0.timings.runs.fetch_add(1, Ordering::Relaxed);
-        let encoding = crate::clock::now() - planned;
-        self.0.timings.encoding.fetch_add(encoding.as_nanos() as u64, Ordering::Relaxed);
-        Ok((results, encoding))
-    }
-
     /// Adds to the time spent on tracing.
     pub(crate) fn count_tracing(&self, time: Duration) {
         self.0.timings.tracing.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    /// The cached plans; an op that panics while it is planned leaves them whole.
-    fn plans(&self) -> MutexGuard<'_, Plans> {
-        self.0.plans.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn plan(&self, listing: &Listing) -> Result<Arc<Plan>> {
-        let fingerprint = listing.fingerprint();
-        let mut plans = self.plans();
-        let found = plans.cached.iter().rposition(|p| p.fingerprint == fingerprint && p.listing == *listing);
-        if let Some(at) = found {
-            let plan = plans.cached.remove(at);
-            plans.cached.push(plan.clone());
-            return Ok(plan);
-        }
-        let program = match self.runs_node_by_node() {
-            false => Program::plan(listing, self.target())?,
-            true => Program::unfused(listing, self.target())?,
-        };
-        let ready = match &self.0.engine {
-            Engine::Cpu(_) => Ready::Cpu(cpu::Slots::default()),
-            Engine::Gpu(gpu) => Ready::Gpu(Box::new(gpu.record(&program)?)),
-        };
-        let plan =
-            Arc::new(Plan { fingerprint, listing: listing.clone(), program, ready, tasks: OnceLock::new() });
-        if plans.cached.len() == MAX_PLANS {
-            plans.cached.remove(0);
-        }
-        plans.cached.push(plan.clone());
-        plans.made += 1;
-        Ok(plan)
-    }
-
-    /// Runs a program once, without keeping anything of it. On a GPU its slots hold NaNs before.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn run_once(
-        &self,
-        program: &Program,
-        leaves: &[Storage],
-        scalars: &[Scalar],
-    ) -> Result<Vec<Storage>> {
-        match &self.0.engine {
-            Engine::Cpu(precision) => {
-                cpu::run(program, &cpu::Slots::default(), *precision, leaves, scalars, None)
-            }
-            Engine::Gpu(gpu) => {
-                let recording = gpu.record(program)?;
-                gpu.fill_slots(&recording, crate::testing::POISON)?;
-                gpu.run(program, &recording, leaves, scalars, None)
-            }
-        }
-    }
-
-    /// Runs every node as soon as it is appended, without fusion, from now on.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn run_node_by_node(&self) {
-        self.0.stepwise.store(true, Ordering::Relaxed);
-        self.plans().cached.clear();
-    }
-
-    pub(crate) fn runs_node_by_node(&self) -> bool {
-        self.0.stepwise.load(Ordering::Relaxed)
-    }
-
-    /// What the program that ran last was planned from.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn last_listing(&self) -> Option<Listing> {
-        self.plans().cached.last().map(|plan| plan.listing.clone())
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.program)?;
-        match &self.ready {
-            Ready::Cpu(_) => Ok(()),
-            Ready::Gpu(recording) => write!(f, "{recording}"),
-        }
     }
 }
 

@@ -39,7 +39,7 @@ pub enum Error {
         limit: u64,
     },
     /// No variant of an op's kernels can run on the device for these shapes.
-    #[error("no kernel of {op} fits the device for {shapes}: {misfit:?}")]
+    #[error("no kernel of {op} fits the device for {shapes}: {misfit}")]
     NoKernel {
         /// The op.
         op: &'static str,

@@ -6,6 +6,7 @@
 
 use crate::gpu::shader::Const;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 /// How a kernel uses a storage buffer.
@@ -344,6 +345,27 @@ pub enum Misfit {
     Trips { trips: u64 },
     /// A tensor is larger than a binding may be.
     Binding { bytes: u64, limit: u64 },
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misfit::Subgroup => f.write_str("needs subgroups of a size that the adapter does not have"),
+            Misfit::Int64 => f.write_str("needs 64-bit integers"),
+            Misfit::WorkgroupMemory => f.write_str("needs more workgroup memory"),
+            Misfit::Invocations => f.write_str("needs larger workgroups"),
+            Misfit::StorageBuffers => f.write_str("needs more storage buffers in one kernel"),
+            Misfit::Groups { groups, limit } => {
+                write!(f, "{groups:?} workgroups are more than {limit} along one dimension")
+            }
+            Misfit::Trips { trips } => {
+                write!(f, "{trips} loop trips in one invocation are above {MAX_TRIPS}")
+            }
+            Misfit::Binding { bytes, limit } => {
+                write!(f, "a tensor of {bytes} bytes is above the limit of {limit} for one binding")
+            }
+        }
+    }
 }
 
 /// What kind of machine kernels are chosen for.

@@ -8,6 +8,7 @@
 //! | training | [`optim`], [`schedule`], [`checkpoint`], [`data`] |
 //! | every op, with formula and source | [`ops`] |
 //! | ops of your own | [`op::Op`], [`kernel!`], [`testing`] |
+//! | where the time goes, what runs and why | [`profile`], [`Device::explain`] |
 //! | what goes wrong | [`Error`], [`ShapeError`] |
 //!
 //! # What you can rely on
@@ -44,6 +45,8 @@ mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod trace;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod tune;
 mod variable;
 
 pub use device::{Counters, DEVICE_VARIABLE, Device, IGNORE_INDEX, Pick};

@@ -4,6 +4,8 @@
 //! A [`Listing`] (what a trace asked for, canonical and comparable) is turned into a [`Program`]: fused
 //! ([`fuse`]), lowered ([`lower`]) and given memory ([`memory`]). Both engines run the result.
 
+pub(crate) mod choose;
+mod explain;
 pub(crate) mod fuse;
 pub(crate) mod lower;
 pub(crate) mod memory;
@@ -11,12 +13,12 @@ pub(crate) mod memory;
 use crate::caller::Caller;
 use crate::device::Chunk;
 use crate::error::Result;
-use crate::kernel::{Candidate, Dispatch, Target};
-use crate::op::Op;
+use crate::kernel::{Candidate, Dispatch, Misfit, Target};
+use crate::op::{Op, Scalar};
 use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
 use crate::variable::Site;
-use std::fmt;
+use choose::{Choose, Found};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -137,6 +139,10 @@ pub(crate) struct Step {
     pub asked: Vec<Asked>,
     /// The kernels; `None` for the CPU engine, and where there is nothing to compute.
     pub kernels: Option<Candidate>,
+    /// What was found out about them, where that made the choice.
+    pub found: Option<Found>,
+    /// The candidates that were not taken.
+    pub passed_over: Vec<PassedOver>,
     /// Buffers of the candidate's scratch.
     pub scratch: Vec<usize>,
     /// For ops that place their inputs: those that did not come to lie there by themselves.
@@ -148,6 +154,24 @@ pub(crate) struct Step {
 pub(crate) struct Asked {
     pub op: &'static str,
     pub caller: Caller,
+}
+
+/// A candidate that was not taken.
+#[derive(Clone, Copy)]
+pub(crate) struct PassedOver {
+    pub variant: &'static str,
+    pub why: Why,
+}
+
+/// Why a candidate was not taken.
+#[derive(Clone, Copy)]
+pub(crate) enum Why {
+    /// It cannot run on the target.
+    Misfit(Misfit),
+    /// One that fits stands before it.
+    Later,
+    /// What was found out about it.
+    Found(Found),
 }
 
 /// An input of a placing step that lies elsewhere and is copied when the step runs.
@@ -193,15 +217,26 @@ pub(crate) struct Program {
     pub held: Vec<ValueId>,
     /// Bytes that all values would take without sharing.
     pub unshared_bytes: u64,
+    /// The most bytes that values and scratch need at once, and in which step.
+    pub peak: (u64, usize),
 }
 
 impl Program {
     /// Plans a listing for `target`; `None` is the CPU engine.
     pub fn plan(listing: &Listing, target: Option<&Target>) -> Result<Program> {
+        Program::plan_with(listing, target, None)
+    }
+
+    /// Plans a listing with kernels that somebody chooses who knows more than the rule, for a run with these scalars.
+    pub fn plan_with(
+        listing: &Listing,
+        target: Option<&Target>,
+        wise: Option<(&dyn Choose, &[Scalar])>,
+    ) -> Result<Program> {
         let mut program = Program::from_listing(listing);
         fuse::fuse(&mut program);
         if let Some(target) = target {
-            lower::choose_kernels(&mut program, target)?;
+            lower::choose_kernels(&mut program, target, wise)?;
         }
         memory::plan(&mut program);
         lower::choose_copies(&mut program, target)?;
@@ -212,7 +247,7 @@ impl Program {
     pub fn unfused(listing: &Listing, target: Option<&Target>) -> Result<Program> {
         let mut program = Program::from_listing(listing);
         if let Some(target) = target {
-            lower::choose_kernels(&mut program, target)?;
+            lower::choose_kernels(&mut program, target, None)?;
         }
         memory::plan(&mut program);
         lower::choose_copies(&mut program, target)?;
@@ -224,7 +259,7 @@ impl Program {
     pub fn forced(listing: &Listing, target: Option<&Target>, variant: usize) -> Result<Program> {
         let mut program = Program::from_listing(listing);
         if let Some(target) = target {
-            lower::choose_kernels(&mut program, target)?;
+            lower::choose_kernels(&mut program, target, None)?;
             lower::force(&mut program, target, variant)?;
         }
         memory::plan(&mut program);
@@ -241,6 +276,7 @@ impl Program {
             leaves: Vec::new(),
             held: Vec::new(),
             unshared_bytes: 0,
+            peak: (0, 0),
         };
         for (i, &spec) in listing.leaves.iter().enumerate() {
             p.leaves.push(p.values.len());
@@ -293,6 +329,8 @@ impl Program {
                     scalars: (scalar..scalar + node.scalars).collect(),
                     asked: vec![Asked { op: node.op.name(), caller: node.caller }],
                     kernels: None,
+                    found: None,
+                    passed_over: Vec::new(),
                     scratch: Vec::new(),
                     unplaced: Vec::new(),
                 });
@@ -331,53 +369,6 @@ impl Program {
     /// Bytes of the buffers that values share.
     pub fn planned_bytes(&self) -> u64 {
         self.buffers.iter().sum()
-    }
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |f: &mut fmt::Formatter<'_>, id: ValueId| {
-            let value = &self.values[id];
-            match (&value.origin, &self.places[id]) {
-                (Origin::Variable(v), _) => write!(f, "{}{}", v.name, value.spec.shape),
-                (_, Place::Slot(b)) => write!(f, "%{id}:{}@{b}", value.spec),
-                (_, Place::Chunk(c, offset)) => write!(f, "%{id}:{}@{}+{offset}", value.spec, c.label()),
-                (_, Place::Nowhere) => write!(f, "%{id}:{}", value.spec),
-            }
-        };
-        for (i, step) in self.steps.iter().enumerate() {
-            write!(f, "{i:3} ")?;
-            for (k, &o) in step.outputs.iter().enumerate() {
-                f.write_str(if k > 0 { ", " } else { "" })?;
-                show(f, o)?;
-            }
-            write!(f, "{}{}", if step.outputs.is_empty() { "" } else { " = " }, step.op.name())?;
-            if let Some(candidate) = &step.kernels {
-                write!(f, ".{}", candidate.variant)?;
-            }
-            f.write_str("(")?;
-            for (k, &v) in step.inputs.iter().enumerate() {
-                f.write_str(if k > 0 { ", " } else { "" })?;
-                f.write_str(if step.op.updates().contains(&k) { "&" } else { "" })?;
-                show(f, v)?;
-            }
-            f.write_str(")")?;
-            if let Some(p) = step.op.pointwise() {
-                write!(f, " {p}")?;
-            }
-            if !step.scalars.is_empty() {
-                write!(f, " scalars {:?}", step.scalars)?;
-            }
-            writeln!(f)?;
-        }
-        writeln!(
-            f,
-            "{} steps, {} buffers, {} bytes planned of {} unshared",
-            self.steps.len(),
-            self.buffers.len(),
-            self.planned_bytes(),
-            self.unshared_bytes
-        )
     }
 }
 

@@ -10,11 +10,13 @@ mod compare;
 mod gradient;
 mod run;
 
+pub(crate) use compare::bounds_by;
 pub use compare::{Mismatch, bounds, compare};
 pub use gradient::{GradientError, check_gradient, is_differentiable};
-pub(crate) use run::POISON;
+pub(crate) use run::{POISON, Stopwatch};
 pub use run::{
-    VariantError, check_variants, execute_node_by_node, explain_for, run_variant, variable, variants,
+    VariantError, check_variants, execute_node_by_node, explain_for, explanation_for, run_variant, variable,
+    variants,
 };
 
 use crate::op::{Case, Fill, Io, RefIo, Scalar, View, ViewMut};

@@ -1,6 +1,7 @@
 //! Starting and ending a profile.
 
-use super::{Device, Engine, Plan, Ready};
+use super::plans::{Plan, Ready};
+use super::{Device, Engine};
 use crate::cpu;
 use crate::error::Result;
 use crate::gpu;

@@ -21,7 +21,6 @@ use std::sync::{Arc, Mutex};
 struct Encoded {
     /// Its index among the program's jobs.
     job: usize,
-    label: String,
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
@@ -90,7 +89,7 @@ impl Recording {
         let pipelines = engine.pipelines.get(&all)?;
         let mut dispatches = Vec::new();
         for (job, ((this, pipeline), offset)) in jobs.iter().zip(pipelines).zip(offsets).enumerate() {
-            let (step, dispatch) = (this.step, this.dispatch);
+            let dispatch = this.dispatch;
             if dispatch.groups.contains(&0) {
                 continue;
             }
@@ -103,11 +102,8 @@ impl Recording {
             let resources = (0..bound[job].len()).map(resource);
             let resources = std::iter::once(self::resource(&params)).chain(resources);
             let bind_group = bind_group(&engine.device, &engine.made, &pipeline, resources);
-            let variant = step.kernels.as_ref().map_or("copy", |k| k.variant);
-            let label = format!("{}.{variant} {}", step.op.name(), dispatch.kernel.name);
             dispatches.push(Encoded {
                 job,
-                label,
                 pipeline,
                 bind_group,
                 groups: dispatch.groups.map(|g| g as u32),
@@ -343,12 +339,11 @@ fn written_chunks(program: &Program) -> Vec<Arc<Region>> {
     written
 }
 
+/// The memory that it takes on the device.
 impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, d) in self.dispatches.iter().enumerate() {
-            writeln!(f, "{i:3} {} {:?}", d.label, d.groups)?;
-        }
         let bytes: u64 = self.slots.iter().map(|s| s.bytes()).sum();
-        writeln!(f, "{} dispatches, {} slots of {bytes} bytes", self.dispatches.len(), self.slots.len())
+        let uniform = self.uniform.buffer().size();
+        writeln!(f, "on the device: {bytes} bytes of slots that all programs share, {uniform} of parameters")
     }
 }

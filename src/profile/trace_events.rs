@@ -1,10 +1,7 @@
 //! A profile in the trace event format that Chrome and Perfetto read ("Trace Event Format", Google, 2016).
 
 use super::Profile;
-use crate::checkpoint::write_atomically;
-use crate::error::Result;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::time::Duration;
 
 impl Profile {
@@ -59,7 +56,9 @@ impl Profile {
     ///
     /// # Errors
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) when the file cannot be written.
-    pub fn write_chrome_trace(&self, path: impl AsRef<Path>) -> Result<()> {
-        Ok(write_atomically(path.as_ref(), self.chrome_trace().as_bytes())?)
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn write_chrome_trace(&self, path: impl AsRef<std::path::Path>) -> crate::error::Result<()> {
+        let json = self.chrome_trace();
+        Ok(crate::checkpoint::write_atomically(path.as_ref(), json.as_bytes())?)
     }
 }

@@ -89,6 +89,8 @@ impl<'a> Fusion<'a> {
             scalars,
             asked: [&producer.asked[..], &consumer.asked[..]].concat(),
             kernels: None,
+            found: None,
+            passed_over: Vec::new(),
             scratch: Vec::new(),
             unplaced: Vec::new(),
         };
@@ -121,6 +123,8 @@ impl<'a> Fusion<'a> {
             scalars,
             asked: [&producer.asked[..], &consumer.asked[..]].concat(),
             kernels: None,
+            found: None,
+            passed_over: Vec::new(),
             scratch: Vec::new(),
             unplaced: Vec::new(),
         };

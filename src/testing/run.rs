@@ -3,17 +3,19 @@
 use super::compare::result_name;
 use super::{Mismatch, bounds, compare, describe, fill, run_reference, specs};
 use crate::caller::Caller;
-use crate::device::{Device, Storage};
+use crate::device::{Device, Once, Storage};
 use crate::error::{Error, Result};
 use crate::kernel::Target;
-use crate::op::Case;
-use crate::program::{Held, Listed, Listing, Operand, Program, lower};
+use crate::op::{Case, Scalar};
+use crate::program::lower::Candidates;
+use crate::program::{Held, Listed, Listing, Operand, Program};
 use crate::shape::{ALIGN, DType, Shape, Spec};
 use crate::tensor::Tensor;
 use crate::trace;
 use crate::variable::Variable;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The word that [`Recording`](crate::gpu::Recording)s are filled with before a variant runs: a NaN, so that an
 /// element which a kernel leaves out, or padding that it lets into its results, cannot go unseen.
@@ -35,7 +37,7 @@ pub fn variants(device: &Device, case: &Case) -> Vec<&'static str> {
     } else if outputs.iter().chain(updated).all(|s| s.elements() == 0) {
         vec!["empty"]
     } else {
-        lower::fitting(&*case.op, &inputs, &outputs, target).0.iter().map(|c| c.variant).collect()
+        Candidates::of(&*case.op, &inputs, &outputs, target).fitting().map(|c| c.variant).collect()
     }
 }
 
@@ -126,13 +128,23 @@ pub fn execute_node_by_node(device: &Device) {
     device.run_node_by_node();
 }
 
-/// The program that ran last on `device`, planned for another target: `None` is the CPU engine.
+/// The program that ran last on `device`, planned for another target: `None` is the CPU engine. One line a step;
+/// [`explanation_for`] has the reasons too.
 ///
 /// # Errors
 /// [`Error::NoKernel`] and [`Error::TensorTooLarge`] as planning finds them.
 pub fn explain_for(device: &Device, target: Option<&Target>) -> Result<String> {
     let listing = device.last_listing().unwrap_or_default();
     Ok(Program::plan(&listing, target)?.to_string())
+}
+
+/// What [`Device::explain`] says of the program that ran last on `device`, planned for another target.
+///
+/// # Errors
+/// As [`explain_for`].
+pub fn explanation_for(device: &Device, target: Option<&Target>) -> Result<String> {
+    let listing = device.last_listing().unwrap_or_default();
+    Ok(Program::plan(&listing, target)?.explanation().to_string())
 }
 
 /// A variable in an arena chunk of its own, for ops that update an input in place.
@@ -147,8 +159,36 @@ pub fn variable(device: &Device, values: &[f32], shape: impl Into<Shape>) -> Res
     let bytes = Spec::f32(shape).padded_bytes().max(ALIGN);
     let chunk = device.new_chunk(bytes, "tested")?;
     let variable = Variable::new(device, &chunk, 0, shape, "tested", false);
-    variable.set(values)?;
+    assert_eq!(values.len(), shape.elements(), "values for a variable of shape {shape}");
+    // Nobody has read it yet, so nothing that is pending need run before.
+    device.write_chunk(&chunk, 0, values)?;
     Ok(variable)
+}
+
+/// One op on inputs that lie on a device, to be timed by any of its variants.
+pub(crate) struct Stopwatch {
+    device: Device,
+    node: Node,
+    scalars: Vec<Scalar>,
+}
+
+impl Stopwatch {
+    /// Brings the inputs to the device.
+    pub fn new(device: &Device, case: &Case, inputs: &[Vec<f64>]) -> Result<Self> {
+        let node = Node::new(device, case, inputs)?;
+        Ok(Stopwatch { device: device.clone(), node, scalars: case.scalars.clone() })
+    }
+
+    /// The variant with index `variant` of [`variants`].
+    pub fn ready(&self, variant: usize) -> Result<Once> {
+        let program = Program::forced(&self.node.listing, self.device.target(), variant)?;
+        self.device.ready_once(program)
+    }
+
+    /// How long the variant's kernels take, this time.
+    pub fn time(&self, variant: &Once) -> Result<Duration> {
+        self.device.time_once(variant, &self.node.leaves, &self.scalars)
+    }
 }
 
 /// A program of one node, with what it runs on.

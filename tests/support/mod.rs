@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 pub mod optim_cases;
+pub mod scale;
 
 use recurve::{Device, adapters};
 
