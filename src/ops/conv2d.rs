@@ -23,6 +23,7 @@
 
 mod cases;
 mod config;
+mod depthwise;
 mod direct;
 mod reference;
 mod subgroup8;
@@ -331,7 +332,8 @@ impl Op for Conv2d {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        order(s, target, subgroup8::forward(&s, self), direct::forward(&s, self))
+        let general = order(s, target, subgroup8::forward(&s, self), direct::forward(&s, self));
+        [depthwise::forward(&s, self, target), general].concat()
     }
 
     fn absorb(&self, _inputs: &[Spec], follow: Follow) -> Option<Arc<dyn Op>> {
@@ -388,7 +390,8 @@ impl Op for Conv2dInputGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        order(s, target, subgroup8::input_grad(&s), direct::input_grad(&s))
+        let general = order(s, target, subgroup8::input_grad(&s), direct::input_grad(&s));
+        [depthwise::input_grad(&s, target), general].concat()
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {
@@ -429,7 +432,8 @@ impl Op for Conv2dWeightGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        order(s, target, subgroup8::weight_grad(&s), direct::weight_grad(&s))
+        let general = order(s, target, subgroup8::weight_grad(&s), direct::weight_grad(&s));
+        [depthwise::weight_grad(&s, target), general].concat()
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {
