@@ -23,6 +23,7 @@
 
 mod cases;
 mod config;
+mod depthwise;
 mod direct;
 mod implicit_gemm;
 mod product;
@@ -354,7 +355,8 @@ impl Op for Conv2d {
         let s = self.of(&io);
         let gemm = implicit_gemm::forward(&s, self);
         let octets = [product::forward(&s, self), subgroup8::forward(&s, self)];
-        order(s, target, octets, gemm, direct::forward(&s, self))
+        let general = order(s, target, octets, gemm, direct::forward(&s, self))
+        [depthwise::forward(&s, self, target), general].concat()
     }
 
     fn absorb(&self, _inputs: &[Spec], follow: Follow) -> Option<Arc<dyn Op>> {
@@ -412,7 +414,8 @@ impl Op for Conv2dInputGrad {
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
         let octets = [product::input_grad(&s), subgroup8::input_grad(&s)];
-        order(s, target, octets, implicit_gemm::input_grad(&s), direct::input_grad(&s))
+        let general = order(s, target, octets, implicit_gemm::input_grad(&s), direct::input_grad(&s))
+        [depthwise::input_grad(&s, target), general].concat()
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {
@@ -454,7 +457,8 @@ impl Op for Conv2dWeightGrad {
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
         let octets = [product::weight_grad(&s), subgroup8::weight_grad(&s)];
-        order(s, target, octets, implicit_gemm::weight_grad(&s), direct::weight_grad(&s))
+        let general = order(s, target, octets, implicit_gemm::weight_grad(&s), direct::weight_grad(&s))
+        [depthwise::weight_grad(&s, target), general].concat()
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {

@@ -83,6 +83,7 @@ fn gradient_settings() -> Vec<Setting> {
         setting([1, 2, 6, 5], 3, [2, 2]).dilation(2, 3),
         setting([1, 4, 4, 3], 4, [3, 2]).groups(2).pad(1),
         setting([2, 3, 3, 3], 2, [1, 1]).stride(1, 2),
+        setting([1, 2, 4, 5], 4, [3, 2]).groups(2).stride(2, 1).pad(uneven),
     ]
 }
 
@@ -160,6 +161,49 @@ fn product_settings() -> Vec<Setting> {
     ]
 }
 
+/// Channels one by one.
+fn depthwise_settings() -> Vec<Setting> {
+    let uneven = [[2, 1], [0, 3]];
+    let each = |x: [usize; 4], results: usize, kernel| setting(x, x[1] * results, kernel).groups(x[1]);
+    vec![
+        // Rows as long before as after: planes that end within an octet, and within several.
+        each([2, 3, 14, 14], 1, [3, 3]).pad(1),
+        each([3, 5, 7, 7], 1, [3, 3]).pad(1),
+        each([1, 64, 5, 3], 1, [3, 3]).pad(1),
+        each([2, 9, 2, 3], 2, [3, 3]).pad(1),
+        each([2, 3, 56, 56], 1, [3, 3]).pad(1),
+        each([1, 7, 16, 24], 2, [3, 3]).pad(1),
+        each([2, 3, 13, 37], 3, [5, 5]).pad(2),
+        each([1, 4, 15, 11], 1, [7, 7]).pad(3),
+        each([1, 3, 9, 17], 2, [4, 2]).pad(Padding::Same),
+        each([2, 3, 10, 12], 1, [3, 3]).dilation(2, 3).pad([2, 3]),
+        // More rows, fewer, and rows of which every one is new.
+        each([2, 3, 9, 19], 1, [3, 3]).pad([4, 1]),
+        each([2, 3, 9, 19], 1, [3, 3]).pad([0, 1]),
+        each([1, 2, 30, 1], 3, [3, 1]).pad([1, 0]),
+        each([2, 11, 9, 9], 1, [1, 1]),
+        // Rows of another length, in whole octets and not.
+        each([2, 3, 12, 18], 1, [3, 3]).pad([1, 0]),
+        each([2, 3, 12, 15], 2, [3, 3]),
+        each([1, 3, 8, 33], 1, [3, 3]).pad(uneven),
+        // Strides.
+        each([2, 3, 28, 32], 1, [3, 3]).stride(2, 2).pad(1),
+        each([2, 3, 28, 28], 2, [3, 3]).stride(2, 2).pad(1),
+        each([1, 5, 15, 13], 1, [3, 3]).stride(2, 2).pad(1),
+        each([1, 3, 17, 20], 2, [5, 5]).stride(2, 3).pad(uneven),
+        each([1, 2, 20, 23], 1, [2, 2]).stride(3, 3).pad([0, 1]),
+        each([1, 2, 16, 31], 1, [3, 3]).stride(2, 4).dilation(3, 5).pad([4, 7]),
+        each([2, 3, 8, 24], 1, [3, 3]).stride(2, 1).pad(1),
+        // More padding than kernel.
+        each([1, 3, 3, 4], 1, [3, 3]).pad([4, 5]),
+        each([1, 3, 5, 6], 1, [3, 3]).stride(2, 2).pad([4, 5]),
+        // Kernels beyond what one thread holds.
+        each([1, 2, 40, 41], 1, [31, 31]).pad(15),
+        each([1, 2, 3, 90], 1, [1, 70]).pad([0, 40]),
+        each([1, 2, 4, 200], 1, [2, 3]).dilation(1, 60),
+    ]
+}
+
 /// Cases of all three ops.
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
@@ -167,12 +211,13 @@ pub fn cases() -> Vec<Case> {
         cases.extend(s.all().map(Case::with_gradient));
         cases.push(s.forward(Bias::Channels, Activation::None).with_gradient());
     }
-    cases.extend(settings().iter().chain(&product_settings()).flat_map(Setting::all));
+    cases.extend(settings().iter().chain(&product_settings()).chain(&depthwise_settings()).flat_map(Setting::all));
     for activation in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
         for bias in [Bias::None, Bias::Channels] {
             cases.push(setting([2, 9, 9, 10], 12, [3, 3]).pad(1).forward(bias, activation));
             // A sum in parts is finished by the dispatch that adds them.
             cases.push(setting([2, 64, 5, 5], 34, [3, 3]).pad(1).forward(bias, activation));
+            cases.push(setting([2, 9, 5, 7], 18, [3, 3]).groups(9).pad(1).forward(bias, activation));
         }
     }
     // Sums so long that a kernel has to split them: 65,537 trips and more.
@@ -182,5 +227,7 @@ pub fn cases() -> Vec<Case> {
     // More than 65,535 workgroups where a workgroup has 8 rows, or one group.
     cases.extend(setting([1, 1, 530_000, 1], 1, [2, 1]).all());
     cases.push(setting([1, 66_000, 1, 1], 66_000, [1, 1]).groups(66_000).all()[0].clone());
+    cases.extend(setting([1, 2, 3, 140_000], 2, [3, 3]).groups(2).pad(1).all());
+    cases.extend(setting([1, 2, 530_000, 1], 2, [2, 1]).groups(2).all());
     cases
 }
