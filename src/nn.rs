@@ -11,6 +11,7 @@ mod dropout;
 mod linear;
 mod pool1d;
 mod pool2d;
+mod upsample;
 
 pub use adaptive_pool::{AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d};
 pub use batch_norm2d::{BatchNorm2d, BatchNorm2dConfig, RunningStats};
@@ -19,6 +20,7 @@ pub use dropout::Dropout;
 pub use linear::Linear;
 pub use pool1d::{AvgPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use upsample::Upsample;
 
 use crate::tensor::Tensor;
 

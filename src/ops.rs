@@ -47,7 +47,10 @@ ops! {
     sgd,
     slice,
     softmax,
+    upsample_bilinear2d,
+    upsample_nearest2d,
 }
 
 mod strided_copy;
+pub mod upsample;
 pub mod windows;

@@ -30,6 +30,8 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),
     ("lib/parts.wgsl", include_str!("../../shaders/lib/parts.wgsl")),
     ("lib/quotient.wgsl", include_str!("../../shaders/lib/quotient.wgsl")),
+    ("lib/scaled.wgsl", include_str!("../../shaders/lib/scaled.wgsl")),
+    ("lib/source.wgsl", include_str!("../../shaders/lib/source.wgsl")),
     ("lib/tree64.wgsl", include_str!("../../shaders/lib/tree64.wgsl")),
 ];
 
