@@ -26,6 +26,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/class_weight.wgsl", include_str!("../../shaders/lib/class_weight.wgsl")),
     ("lib/clip.wgsl", include_str!("../../shaders/lib/clip.wgsl")),
     ("lib/convolve_rows.wgsl", include_str!("../../shaders/lib/convolve_rows.wgsl")),
+    ("lib/first_maximum.wgsl", include_str!("../../shaders/lib/first_maximum.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),
     ("lib/parts.wgsl", include_str!("../../shaders/lib/parts.wgsl")),
