@@ -252,6 +252,8 @@ pub fn cases() -> Vec<Case> {
     both(Windows { rounding: Rounding::Ceil, ..three }, [1, 2, 12, 16], Fill::Ties);
     both(two, [0, 3, 6, 10], Fill::Ties);
     both(Windows { kernel: [100, 120], stride: [7, 9], ..two }, [1, 2, 128, 130], Fill::Ties);
+    // So far apart that an element lies between the places of more windows than a thread could go through.
+    both(Windows { dilation: [210, 190], ..three }, [1, 1, 430, 400], Fill::Ties);
     // More workgroups than one dimension of the grid can count.
     cases.push(Case::new(MaxPool2d { windows: two, gives: Gives::Values }, &[&[66_000, 64, 2, 2]]));
     for windows in [two, three, dense, dilated, ceil, ceil_pad, sparse] {

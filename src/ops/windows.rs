@@ -94,17 +94,17 @@ impl Windows {
         (self.kernel[0] * (self.kernel[1] + 1)) as u64
     }
 
-    /// How many windows can lie over an element, along each axis, where there are `out` of them.
+    /// How many windows without dilation can lie over an element, along each axis, where there are `out` of them.
     fn covering(&self, out: [usize; 2]) -> [usize; 2] {
-        [0, 1].map(|a| ((self.kernel[a] - 1) * self.dilation[a] / self.stride[a] + 1).min(out[a]))
+        [0, 1].map(|a| ((self.kernel[a] - 1) / self.stride[a] + 1).min(out[a]))
     }
 
-    /// How many of the windows that give `y` can lie over an element.
+    /// How many of the windows, without dilation, that give `y` can lie over an element.
     pub(crate) fn overlap(&self, y: Shape) -> usize {
         self.covering([y[2], y[3]]).iter().product()
     }
 
-    /// Loop trips of a thread that goes through all windows over an element.
+    /// Loop trips of a thread that goes through all windows, without dilation, over an element.
     pub(crate) fn covering_trips(&self, y: Shape) -> u64 {
         let [rows, columns] = self.covering([y[2], y[3]]);
         (rows * (columns + 1)) as u64

@@ -135,10 +135,12 @@ fn gather(windows: &Windows, x: Shape, y: Shape) -> Candidate {
         dilation_h: windows.dilation[0] as u32,
         dilation_w: windows.dilation[1] as u32,
     };
+    let by_tap = windows.dilation != [1, 1];
     let gather = gather::dispatch(params)
+        .constant("BY_TAP", by_tap)
         .bind(&[Bind::Input(1), Bind::Scratch(0), Bind::Output(0)])
         .groups(x.elements().div_ceil(64) as u64)
-        .trips(windows.covering_trips(y));
+        .trips(if by_tap { windows.taps_trips() } else { windows.covering_trips(y) });
     let found = direct(windows, x, y, Gives::Indices).bind(&[Bind::Input(0), Bind::Scratch(0)]);
     Candidate::new("gather").scratch(floats(y.elements())).dispatch(found).dispatch(gather)
 }
