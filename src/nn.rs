@@ -16,6 +16,7 @@ mod linear;
 mod pool1d;
 mod pool2d;
 mod row_norm;
+mod upsample;
 
 pub use adaptive_pool::{AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d};
 pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNormConfig, RunningStats};
@@ -29,6 +30,7 @@ pub use linear::Linear;
 pub use pool1d::{AvgPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
 pub use row_norm::{GroupNorm, InstanceNorm, LayerNorm, NormConfig};
+pub use upsample::Upsample;
 
 use crate::tensor::Tensor;
 

@@ -54,8 +54,11 @@ ops! {
     sgd,
     slice,
     softmax,
+    upsample_bilinear2d,
+    upsample_nearest2d,
 }
 
 mod strided_copy;
+pub mod upsample;
 pub mod windows;
 mod workgroup_product;

@@ -1,9 +1,13 @@
 // Windows of 2 x 2 side by side in rows whose length is a multiple of 4, for 8-lane software adapters: a vec2<u64>
 // holds the upper or the lower halves of two windows. One thread per two results.
 
+//!include lib/quotient.wgsl
+
 struct Params {
     len: u32, // N * C * P * Q / 2
     out_w: u32, // Q / 2
+    magic: u32, // for quotients by out_w
+    shift: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -26,6 +30,7 @@ fn main(
     if (id >= p.len) {
         return;
     }
-    let at = (id / p.out_w) * 2u * p.out_w + id % p.out_w;
+    // Two rows of x for each row of y.
+    let at = id + quotient(id, p.magic, p.shift) * p.out_w;
     y[id] = max(larger(x[at]), larger(x[at + p.out_w]));
 }

@@ -1,5 +1,7 @@
 // dx of max pooling: each element adds up dy of the windows whose first maximum it is. One thread per element.
 
+const BY_TAP: bool = false; // go through the places in a window, not the windows: there are fewer with dilation
+
 struct Params {
     len: u32, // N * C * H * W
     h: u32,
@@ -35,19 +37,40 @@ fn main(
     let plane = id / (p.h * p.w) * p.out_h * p.out_w;
     let h = inside / p.w + p.pad_h;
     let w = inside % p.w + p.pad_w;
-    // The windows that can reach the element start at most (kernel - 1) * dilation before it.
-    let reach_h = (p.kernel_h - 1u) * p.dilation_h;
-    let reach_w = (p.kernel_w - 1u) * p.dilation_w;
-    let row_first = select(0u, (h - reach_h + p.stride_h - 1u) / p.stride_h, h > reach_h);
-    let col_first = select(0u, (w - reach_w + p.stride_w - 1u) / p.stride_w, w > reach_w);
-    let row_end = min(h / p.stride_h + 1u, p.out_h);
-    let col_end = min(w / p.stride_w + 1u, p.out_w);
     var sum = 0.0;
-    for (var row = row_first; row < row_end; row++) {
-        for (var col = col_first; col < col_end; col++) {
-            let at = plane + row * p.out_w + col;
-            if (found[at] == inside) {
-                sum += dy[at];
+    if (BY_TAP) {
+        for (var r = 0u; r < p.kernel_h; r++) {
+            let top = h - r * p.dilation_h;
+            let row = top / p.stride_h;
+            if (h < r * p.dilation_h) {
+                break;
+            }
+            if (row * p.stride_h != top || row >= p.out_h) {
+                continue;
+            }
+            for (var s = 0u; s < p.kernel_w; s++) {
+                let left = w - s * p.dilation_w;
+                let column = left / p.stride_w;
+                if (w < s * p.dilation_w) {
+                    break;
+                }
+                let at = plane + row * p.out_w + column;
+                if (column * p.stride_w == left && column < p.out_w && found[at] == inside) {
+                    sum += dy[at];
+                }
+            }
+        }
+    } else {
+        let row_first = select(0u, (h - p.kernel_h) / p.stride_h + 1u, h >= p.kernel_h);
+        let column_first = select(0u, (w - p.kernel_w) / p.stride_w + 1u, w >= p.kernel_w);
+        let row_end = min(h / p.stride_h + 1u, p.out_h);
+        let column_end = min(w / p.stride_w + 1u, p.out_w);
+        for (var row = row_first; row < row_end; row++) {
+            for (var column = column_first; column < column_end; column++) {
+                let at = plane + row * p.out_w + column;
+                if (found[at] == inside) {
+                    sum += dy[at];
+                }
             }
         }
     }

@@ -1,9 +1,13 @@
 // dx of max pooling over windows of 2 x 2 side by side in rows of even length, for 8-lane software adapters: a u64
 // holds the two upper or the two lower elements of a window. One thread per window.
 
+//!include lib/quotient.wgsl
+
 struct Params {
     len: u32, // N * C * P * Q
     out_w: u32,
+    magic: u32, // for quotients by out_w
+    shift: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -21,7 +25,8 @@ fn main(
     if (id >= p.len) {
         return;
     }
-    let at = (id / p.out_w) * 2u * p.out_w + id % p.out_w;
+    // Two rows of x for each row of y.
+    let at = id + quotient(id, p.magic, p.shift) * p.out_w;
     let upper = x[at];
     let lower = x[at + p.out_w];
     let a = bitcast<f32>(u32(upper));

@@ -6,9 +6,10 @@
 //! | x | `[N, C, H, W]` |
 //! | y | `[N, C, P, Q]`, P and Q as in [`max_pool2d`](crate::ops::max_pool2d) with dilation 1 |
 
-use crate::kernel::{Bind, Candidate, Target};
+use crate::kernel::{Bind, Candidate, Dispatch, Needs, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
-use crate::ops::windows::{Rounding, Windows};
+use crate::ops::windows::{Rounding, Windows, ordered};
+use crate::pointwise;
 use crate::shape::{Shape, Spec};
 use crate::tensor::Tensor;
 
@@ -33,6 +34,25 @@ impl Divisor {
             Divisor::Fixed(_) => 2,
         }
     }
+}
+
+/// A dispatch over windows of 2 x 2, `$per` results along a row per thread.
+macro_rules! tiles {
+    ($kernel:ident, $y:expr, $per:expr, $divisor:expr) => {{
+        let (threads, row) = ($y.elements() / $per, pointwise::Divisor::new($y[3] / $per));
+        $kernel::dispatch($kernel::Params {
+            len: threads as u32,
+            out_w: row.size,
+            magic: row.magic,
+            shift: row.shift,
+            divisor: $divisor as f32,
+        })
+        .groups(threads.div_ceil(64) as u64)
+    }};
+}
+
+fn software(variant: &'static str, dispatch: Dispatch) -> Candidate {
+    Candidate::new(variant).needs(Needs::SUBGROUP8).dispatch(dispatch)
 }
 
 /// Average pooling over two axes. The windows have dilation 1.
@@ -98,14 +118,29 @@ impl Op for AvgPool2d {
         vec![g.dy[0].as_ref().map(|dy| Tensor::apply1(op, &[dy], &[]))]
     }
 
-    fn kernels(&self, io: Io<'_>, _: &Target) -> Vec<Candidate> {
+    fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let (x, y) = (io.inputs[0].shape, io.outputs[0].shape);
         let dispatch = direct::dispatch(self.params(x, y, y.elements()))
             .constant("DIVISOR", self.divisor.code())
             .bind(&[Bind::Input(0), Bind::Output(0)])
             .groups(y.elements().div_ceil(64) as u64)
             .trips(self.windows.taps_trips());
-        vec![Candidate::new("direct").dispatch(dispatch)]
+        let base = Candidate::new("direct").dispatch(dispatch);
+        if !self.windows.pairs(x) {
+            return vec![base];
+        }
+        let divisor = self.count([x[2], x[3]], y, 0);
+        let bind = [Bind::Input(0), Bind::Output(0)];
+        let (mut fast, mut portable) = (Vec::new(), None);
+        if y[3].is_multiple_of(4) {
+            fast.push(software("octets", tiles!(octets, y, 4, divisor).bind(&bind)));
+        }
+        if y[3].is_multiple_of(2) {
+            fast.push(software("double_pairs", tiles!(double_pairs, y, 2, divisor).bind(&bind)));
+            portable = Some(Candidate::new("vec4").dispatch(tiles!(vec4, y, 2, divisor).bind(&bind)));
+        }
+        fast.push(software("pairs", tiles!(pairs, y, 1, divisor).bind(&bind)));
+        ordered(fast, portable, base, target)
     }
 
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
@@ -180,7 +215,7 @@ impl Op for AvgPool2dBackward {
         vec![g.dy[0].as_ref().map(|d| Tensor::apply1(self.pool, &[d], &[]))]
     }
 
-    fn kernels(&self, io: Io<'_>, _: &Target) -> Vec<Candidate> {
+    fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let (x, y) = (self.input, io.inputs[0].shape);
         let p = self.pool.params(x, y, x.elements());
         let params = gather::Params {
@@ -202,7 +237,22 @@ impl Op for AvgPool2dBackward {
             .bind(&[Bind::Input(0), Bind::Output(0)])
             .groups(x.elements().div_ceil(64) as u64)
             .trips(self.pool.windows.covering_trips(y));
-        vec![Candidate::new("gather").dispatch(dispatch)]
+        let base = Candidate::new("gather").dispatch(dispatch);
+        if !self.pool.windows.pairs(x) {
+            return vec![base];
+        }
+        let divisor = self.pool.count([x[2], x[3]], y, 0);
+        let bind = [Bind::Input(0), Bind::Output(0)];
+        let (mut fast, mut portable) = (Vec::new(), None);
+        if y[3].is_multiple_of(4) {
+            fast.push(software("octets", tiles!(octets_backward, y, 4, divisor).bind(&bind)));
+        }
+        if y[3].is_multiple_of(2) {
+            fast.push(software("double_pairs", tiles!(double_pairs_backward, y, 2, divisor).bind(&bind)));
+            portable = Some(Candidate::new("vec4").dispatch(tiles!(vec4_backward, y, 2, divisor).bind(&bind)));
+        }
+        fast.push(software("pairs", tiles!(pairs_backward, y, 1, divisor).bind(&bind)));
+        ordered(fast, portable, base, target)
     }
 
     fn tolerance(&self, io: Io<'_>, _: usize) -> Tolerance {
@@ -290,6 +340,62 @@ crate::kernel! {
     bind { dy: Read, dx: ReadWrite }
 }
 
+crate::kernel! {
+    /// One thread per 2 x 2 window.
+    mod pairs = "shaders/avg_pool2d/pairs.wgsl";
+    params { len: u32, out_w: u32, magic: u32, shift: u32, divisor: f32 }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// One thread per two 2 x 2 windows.
+    mod double_pairs = "shaders/avg_pool2d/double_pairs.wgsl";
+    params { len: u32, out_w: u32, magic: u32, shift: u32, divisor: f32 }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// One thread per four 2 x 2 windows.
+    mod octets = "shaders/avg_pool2d/octets.wgsl";
+    params { len: u32, out_w: u32, magic: u32, shift: u32, divisor: f32 }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// One thread per two 2 x 2 windows.
+    mod vec4 = "shaders/avg_pool2d/vec4.wgsl";
+    params { len: u32, out_w: u32, magic: u32, shift: u32, divisor: f32 }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// One thread per 2 x 2 window.
+    mod pairs_backward = "shaders/avg_pool2d_backward/pairs.wgsl";
+    params { len: u32, out_w: u32, magic: u32, shift: u32, divisor: f32 }
+    bind { dy: Read, dx: ReadWrite }
+}
+
+crate::kernel! {
+    /// One thread per two 2 x 2 windows.
+    mod double_pairs_backward = "shaders/avg_pool2d_backward/double_pairs.wgsl";
+    params { len: u32, out_w: u32, magic: u32, shift: u32, divisor: f32 }
+    bind { dy: Read, dx: ReadWrite }
+}
+
+crate::kernel! {
+    /// One thread per four 2 x 2 windows.
+    mod octets_backward = "shaders/avg_pool2d_backward/octets.wgsl";
+    params { len: u32, out_w: u32, magic: u32, shift: u32, divisor: f32 }
+    bind { dy: Read, dx: ReadWrite }
+}
+
+crate::kernel! {
+    /// One thread per two 2 x 2 windows.
+    mod vec4_backward = "shaders/avg_pool2d_backward/vec4.wgsl";
+    params { len: u32, out_w: u32, magic: u32, shift: u32, divisor: f32 }
+    bind { dy: Read, dx: ReadWrite }
+}
+
 /// Test cases.
 pub fn cases() -> Vec<Case> {
     let two = Windows {
@@ -323,6 +429,10 @@ pub fn cases() -> Vec<Case> {
         }
     }
     both(two, Divisor::Padded, [1, 1, 2, 2]);
+    both(two, Divisor::Fixed(3), [2, 2, 6, 8]);
+    both(two, Divisor::Padded, [1, 3, 6, 10]);
+    both(two, Divisor::Padded, [3, 5, 28, 28]);
+    both(two, Divisor::Image, [3, 5, 14, 16]);
     both(two, Divisor::Padded, [0, 3, 6, 10]);
     both(Windows { kernel: [100, 120], stride: [7, 9], ..two }, Divisor::Padded, [1, 2, 128, 130]);
     cases

@@ -355,7 +355,7 @@ impl Op for Conv2d {
         let s = self.of(&io);
         let gemm = implicit_gemm::forward(&s, self);
         let octets = [product::forward(&s, self), subgroup8::forward(&s, self)];
-        let general = order(s, target, octets, gemm, direct::forward(&s, self))
+        let general = order(s, target, octets, gemm, direct::forward(&s, self));
         [depthwise::forward(&s, self, target), general].concat()
     }
 
@@ -414,7 +414,7 @@ impl Op for Conv2dInputGrad {
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
         let octets = [product::input_grad(&s), subgroup8::input_grad(&s)];
-        let general = order(s, target, octets, implicit_gemm::input_grad(&s), direct::input_grad(&s))
+        let general = order(s, target, octets, implicit_gemm::input_grad(&s), direct::input_grad(&s));
         [depthwise::input_grad(&s, target), general].concat()
     }
 
@@ -457,7 +457,7 @@ impl Op for Conv2dWeightGrad {
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
         let octets = [product::weight_grad(&s), subgroup8::weight_grad(&s)];
-        let general = order(s, target, octets, implicit_gemm::weight_grad(&s), direct::weight_grad(&s))
+        let general = order(s, target, octets, implicit_gemm::weight_grad(&s), direct::weight_grad(&s));
         [depthwise::weight_grad(&s, target), general].concat()
     }
 

@@ -5,8 +5,9 @@
 //! | x | broadcasts to the result's shape (NumPy's rule) |
 //! | y | [`Expand::shape`] |
 
-use crate::kernel::{Bind, Candidate, Target};
+use crate::kernel::{Candidate, Target};
 use crate::op::{Case, Expected, GradIo, Io, Op, RefIo, Tolerance, expected};
+use crate::pointwise::{Function, Pointwise, generate};
 use crate::shape::{DType, MAX_RANK, Shape, Spec};
 use crate::tensor::Tensor;
 
@@ -65,28 +66,9 @@ impl Op for Expand {
         vec![g.dy[0].as_ref().map(|dy| dy.sum(&axes).reshape(x))]
     }
 
-    fn kernels(&self, io: Io<'_>, _: &Target) -> Vec<Candidate> {
-        let (n, s) = self.walk(io.inputs[0].shape);
-        let (n, s) = (n.map(|v| v as u32), s.map(|v| v as u32));
-        let len = self.shape.elements();
-        let params = strided::Params {
-            len: len as u32,
-            n1: n[1],
-            n2: n[2],
-            n3: n[3],
-            n4: n[4],
-            n5: n[5],
-            s0: s[0],
-            s1: s[1],
-            s2: s[2],
-            s3: s[3],
-            s4: s[4],
-            s5: s[5],
-        };
-        let dispatch = strided::dispatch(params)
-            .bind(&[Bind::Input(0), Bind::Output(0)])
-            .groups(len.div_ceil(64) as u64);
-        vec![Candidate::new("strided").dispatch(dispatch)]
+    /// An element-wise copy: its kernels compute any broadcast.
+    fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
+        generate::kernels(&Pointwise::single(Function::Copy), io, target)
     }
 
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
@@ -109,16 +91,6 @@ impl Tensor {
     }
 }
 
-crate::kernel! {
-    /// One thread per element.
-    mod strided = "shaders/expand/strided.wgsl";
-    params {
-        len: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32,
-        s0: u32, s1: u32, s2: u32, s3: u32, s4: u32, s5: u32,
-    }
-    bind { x: Read, y: ReadWrite }
-}
-
 /// Test cases.
 pub fn cases() -> Vec<Case> {
     let of = |from: &[usize], to: &[usize]| Case::new(Expand { shape: Shape::new(to) }, &[from]);
@@ -129,6 +101,8 @@ pub fn cases() -> Vec<Case> {
         of(&[1, 2, 1, 3, 1, 2], &[2, 2, 3, 3, 2, 2]),
         of(&[5], &[5]),
         of(&[1], &[0]),
+        of(&[3, 5, 1, 1], &[3, 5, 7, 7]),
+        of(&[2, 3, 1, 1], &[2, 3, 8, 16]),
         of(&[1, 64], &[70_000, 64]),
     ]
 }

@@ -10,9 +10,10 @@
 //! `P = (H + 2·padding - dilation·(kernel - 1) - 1) / stride + 1`, rounded down, or up with [`Rounding::Ceil`], where
 //! a last window that would start behind the image and its first padding is dropped.
 
-use crate::kernel::{Bind, Candidate, Dispatch, Needs, Target};
+mod kernels;
+
+use crate::kernel::{Candidate, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
-use crate::ops::batch_norm::floats;
 use crate::ops::windows::{Rounding, Windows};
 use crate::shape::{Shape, Spec};
 use crate::tensor::Tensor;
@@ -68,24 +69,7 @@ impl Op for MaxPool2d {
     }
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
-        let (x, y) = (io.inputs[0].shape, io.outputs[0].shape);
-        let base = Candidate::new("direct")
-            .dispatch(direct(&self.windows, x, y, self.gives).bind(&[Bind::Input(0), Bind::Output(0)]));
-        if self.gives == Gives::Indices || !self.windows.pairs(x) {
-            return vec![base];
-        }
-        let (len, out_w) = (y.elements(), y[3]);
-        let bind = [Bind::Input(0), Bind::Output(0)];
-        let mut fast = Vec::new();
-        if out_w.is_multiple_of(2) {
-            let params = double_pairs::Params { len: (len / 2) as u32, out_w: (out_w / 2) as u32 };
-            let d = double_pairs::dispatch(params).bind(&bind).groups((len / 2).div_ceil(64) as u64);
-            fast.push(Candidate::new("double_pairs").needs(Needs::SUBGROUP8).dispatch(d));
-        }
-        let params = pairs::Params { len: len as u32, out_w: out_w as u32 };
-        let d = pairs::dispatch(params).bind(&bind).groups(len.div_ceil(64) as u64);
-        fast.push(Candidate::new("pairs").needs(Needs::SUBGROUP8).dispatch(d));
-        ordered(fast, base, target)
+        kernels::forward(&self.windows, self.gives, io.inputs[0].shape, io.outputs[0].shape, target)
     }
 
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
@@ -105,16 +89,6 @@ fn first_maximum(windows: &Windows, plane: &[f64], [h, w]: [usize; 2], y: Shape,
         }
     }
     best
-}
-
-/// Fast candidates before the base where they are meant to win, behind it where they are only right.
-fn ordered(fast: Vec<Candidate>, base: Candidate, target: &Target) -> Vec<Candidate> {
-    let mut all = fast;
-    if !target.software_subgroup8() {
-        all.insert(0, base.clone());
-    }
-    all.push(base);
-    all
 }
 
 /// The gradient of max pooling: each element gets dy of the windows whose first maximum it is. Inputs x and dy.
@@ -158,45 +132,7 @@ impl Op for MaxPool2dBackward {
     }
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
-        let (x, y) = (io.inputs[0].shape, io.inputs[1].shape);
-        let windows = &self.windows;
-        let params = gather::Params {
-            len: x.elements() as u32,
-            h: x[2] as u32,
-            w: x[3] as u32,
-            out_h: y[2] as u32,
-            out_w: y[3] as u32,
-            kernel_h: windows.kernel[0] as u32,
-            kernel_w: windows.kernel[1] as u32,
-            stride_h: windows.stride[0] as u32,
-            stride_w: windows.stride[1] as u32,
-            pad_h: windows.padding[0] as u32,
-            pad_w: windows.padding[1] as u32,
-            dilation_h: windows.dilation[0] as u32,
-            dilation_w: windows.dilation[1] as u32,
-        };
-        let gather = gather::dispatch(params)
-            .bind(&[Bind::Input(1), Bind::Scratch(0), Bind::Output(0)])
-            .groups(x.elements().div_ceil(64) as u64)
-            .trips(windows.covering_trips(y));
-        let found = direct(windows, x, y, Gives::Indices).bind(&[Bind::Input(0), Bind::Scratch(0)]);
-        let base = Candidate::new("gather").scratch(floats(y.elements())).dispatch(found).dispatch(gather);
-        if !windows.pairs(x) {
-            return vec![base];
-        }
-        let (len, out_w) = (y.elements(), y[3]);
-        let bind = [Bind::Input(0), Bind::Input(1), Bind::Output(0)];
-        let mut fast = Vec::new();
-        if out_w.is_multiple_of(2) {
-            let params = double_pairs_backward::Params { len: (len / 2) as u32, out_w: (out_w / 2) as u32 };
-            let groups = (len / 2).div_ceil(64) as u64;
-            let d = double_pairs_backward::dispatch(params).bind(&bind).groups(groups);
-            fast.push(Candidate::new("double_pairs").needs(Needs::SUBGROUP8).dispatch(d));
-        }
-        let params = pairs_backward::Params { len: len as u32, out_w: out_w as u32 };
-        let d = pairs_backward::dispatch(params).bind(&bind).groups(len.div_ceil(64) as u64);
-        fast.push(Candidate::new("pairs").needs(Needs::SUBGROUP8).dispatch(d));
-        ordered(fast, base, target)
+        kernels::backward(&self.windows, io.inputs[0].shape, io.inputs[1].shape, target)
     }
 
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
@@ -208,29 +144,6 @@ impl Op for MaxPool2dBackward {
     fn cost(&self, io: Io<'_>) -> Cost {
         Cost { flops: io.inputs[1].elements() as u64, bytes: io.bytes() }
     }
-}
-
-/// The base kernel; buffers are still to be given.
-fn direct(windows: &Windows, x: Shape, y: Shape, gives: Gives) -> Dispatch {
-    let params = direct::Params {
-        len: y.elements() as u32,
-        h: x[2] as u32,
-        w: x[3] as u32,
-        out_h: y[2] as u32,
-        out_w: y[3] as u32,
-        kernel_h: windows.kernel[0] as u32,
-        kernel_w: windows.kernel[1] as u32,
-        stride_h: windows.stride[0] as u32,
-        stride_w: windows.stride[1] as u32,
-        pad_h: windows.padding[0] as u32,
-        pad_w: windows.padding[1] as u32,
-        dilation_h: windows.dilation[0] as u32,
-        dilation_w: windows.dilation[1] as u32,
-    };
-    direct::dispatch(params)
-        .constant("INDICES", gives == Gives::Indices)
-        .groups(y.elements().div_ceil(64) as u64)
-        .trips(windows.taps_trips())
 }
 
 /// What a pooling takes besides the window's size.
@@ -297,54 +210,6 @@ impl Tensor {
     }
 }
 
-crate::kernel! {
-    /// One thread per window.
-    mod direct = "shaders/max_pool2d/direct.wgsl";
-    params {
-        len: u32, h: u32, w: u32, out_h: u32, out_w: u32, kernel_h: u32, kernel_w: u32,
-        stride_h: u32, stride_w: u32, pad_h: u32, pad_w: u32, dilation_h: u32, dilation_w: u32,
-    }
-    bind { x: Read, y: ReadWrite }
-}
-
-crate::kernel! {
-    /// One thread per 2 x 2 window.
-    mod pairs = "shaders/max_pool2d/pairs.wgsl";
-    params { len: u32, out_w: u32 }
-    bind { x: Read, y: ReadWrite }
-}
-
-crate::kernel! {
-    /// One thread per two 2 x 2 windows.
-    mod double_pairs = "shaders/max_pool2d/double_pairs.wgsl";
-    params { len: u32, out_w: u32 }
-    bind { x: Read, y: ReadWrite }
-}
-
-crate::kernel! {
-    /// One thread per element of dx.
-    mod gather = "shaders/max_pool2d_backward/gather.wgsl";
-    params {
-        len: u32, h: u32, w: u32, out_h: u32, out_w: u32, kernel_h: u32, kernel_w: u32,
-        stride_h: u32, stride_w: u32, pad_h: u32, pad_w: u32, dilation_h: u32, dilation_w: u32,
-    }
-    bind { dy: Read, found: Read, dx: ReadWrite }
-}
-
-crate::kernel! {
-    /// One thread per 2 x 2 window.
-    mod pairs_backward = "shaders/max_pool2d_backward/pairs.wgsl";
-    params { len: u32, out_w: u32 }
-    bind { x: Read, dy: Read, dx: ReadWrite }
-}
-
-crate::kernel! {
-    /// One thread per two 2 x 2 windows.
-    mod double_pairs_backward = "shaders/max_pool2d_backward/double_pairs.wgsl";
-    params { len: u32, out_w: u32 }
-    bind { x: Read, dy: Read, dx: ReadWrite }
-}
-
 /// Test cases.
 pub fn cases() -> Vec<Case> {
     let two = Windows {
@@ -380,8 +245,15 @@ pub fn cases() -> Vec<Case> {
     both(two, [3, 5, 28, 28], Fill::Normal { mean: 0.0, std: 1.0 });
     both(two, [1, 1, 2, 2], Fill::Ties);
     both(two, [1, 3, 6, 10], Fill::Ties);
+    for shape in [[2, 3, 12, 16], [1, 2, 13, 24], [1, 3, 1, 8], [1, 1, 2, 8]] {
+        both(three, shape, Fill::Ties);
+        both(three, shape, Fill::Normal { mean: -3.0, std: 1.0 });
+    }
+    both(Windows { rounding: Rounding::Ceil, ..three }, [1, 2, 12, 16], Fill::Ties);
     both(two, [0, 3, 6, 10], Fill::Ties);
     both(Windows { kernel: [100, 120], stride: [7, 9], ..two }, [1, 2, 128, 130], Fill::Ties);
+    // So far apart that an element lies between the places of more windows than a thread could go through.
+    both(Windows { dilation: [210, 190], ..three }, [1, 1, 430, 400], Fill::Ties);
     // More workgroups than one dimension of the grid can count.
     cases.push(Case::new(MaxPool2d { windows: two, gives: Gives::Values }, &[&[66_000, 64, 2, 2]]));
     for windows in [two, three, dense, dilated, ceil, ceil_pad, sparse] {

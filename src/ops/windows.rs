@@ -1,6 +1,7 @@
 //! Windows of poolings: regular ones, and those that adapt to the size of the result.
 
 use crate::error::ShapeError;
+use crate::kernel::{Candidate, Target};
 use crate::op::{Expected, expected};
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
@@ -93,20 +94,29 @@ impl Windows {
         (self.kernel[0] * (self.kernel[1] + 1)) as u64
     }
 
-    /// How many windows can lie over an element, along each axis, where there are `out` of them.
+    /// How many windows without dilation can lie over an element, along each axis, where there are `out` of them.
     fn covering(&self, out: [usize; 2]) -> [usize; 2] {
-        [0, 1].map(|a| ((self.kernel[a] - 1) * self.dilation[a] / self.stride[a] + 1).min(out[a]))
+        [0, 1].map(|a| ((self.kernel[a] - 1) / self.stride[a] + 1).min(out[a]))
     }
 
-    /// How many of the windows that give `y` can lie over an element.
+    /// How many of the windows, without dilation, that give `y` can lie over an element.
     pub(crate) fn overlap(&self, y: Shape) -> usize {
         self.covering([y[2], y[3]]).iter().product()
     }
 
-    /// Loop trips of a thread that goes through all windows over an element.
+    /// Loop trips of a thread that goes through all windows, without dilation, over an element.
     pub(crate) fn covering_trips(&self, y: Shape) -> u64 {
         let [rows, columns] = self.covering([y[2], y[3]]);
         (rows * (columns + 1)) as u64
+    }
+
+    /// Windows of 3 x 3, two apart, with padding 1, that give `y` from rows of whole octets.
+    pub(crate) fn threes(&self, x: Shape, y: Shape) -> bool {
+        let regular = (self.kernel, self.stride, self.padding, self.dilation);
+        // Rounding up may add a row of windows, of which the kernels know nothing.
+        regular == ([3, 3], [2, 2], [1, 1], [1, 1])
+            && x[3].is_multiple_of(8)
+            && (y[2], y[3]) == (x[2].div_ceil(2), x[3] / 2)
     }
 
     /// Windows of 2 x 2 that tile the image.
@@ -116,6 +126,24 @@ impl Windows {
             && x[2].is_multiple_of(2)
             && x[3].is_multiple_of(2)
     }
+}
+
+/// Candidates in the order of preference: those for 8-lane software adapters first on such, behind the base, where they
+/// are only right, on others. The base takes any windows.
+pub(crate) fn ordered(
+    software: Vec<Candidate>,
+    portable: Option<Candidate>,
+    base: Candidate,
+    target: &Target,
+) -> Vec<Candidate> {
+    let (mut first, mut others) = (software, Vec::new());
+    if !target.software_subgroup8() {
+        others = std::mem::take(&mut first);
+    }
+    if !others.is_empty() {
+        others.insert(0, base.clone());
+    }
+    first.into_iter().chain(portable).chain(others).chain([base]).collect()
 }
 
 /// Part `i` of an axis of `size` cut into `count` parts of about equal length that may overlap:
