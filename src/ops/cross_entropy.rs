@@ -20,7 +20,6 @@ use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Scalar, Toler
 use crate::ops::argmax::Lines;
 use crate::ops::batch_norm::floats;
 use crate::ops::softmax::{TREE, Ways, by_line};
-use crate::error::Error;
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
 
@@ -348,7 +347,7 @@ pub struct CrossEntropyConfig<'a> {
 impl Tensor {
     /// The mean cross-entropy of these logits `[N, C, ..]` and a target: classes `[N, ..]` (u32; rows with the ignore
     /// mark do not count) or probabilities `[N, C, ..]` (f32). (PyTorch's `cross_entropy`.) An uploaded label that is
-    /// no class is an [`Error::Label`] of the next call that returns a `Result`; a computed one makes the loss NaN.
+    /// no class is an [`Error::Label`](crate::Error::Label) of the next call that returns a `Result`; a computed one makes the loss NaN.
     ///
     /// # Panics
     /// When there are fewer than two axes, or the target has another shape.
@@ -373,12 +372,11 @@ impl Tensor {
         };
         let inputs: Vec<&Tensor> = [self, target].into_iter().chain(config.weight).collect();
         // A kernel has no way to complain about a class that does not exist.
-        if let (Some((label, index)), true) = (target.largest_index(), self.shape().rank() > 1)
-            && label as usize >= self.shape()[1]
+        if self.shape().rank() > 1
+            && let Some(error) = target.label_beyond(self.shape()[1])
             && let Ok(loss) = op.output(&inputs.iter().map(|t| t.spec()).collect::<Vec<_>>())
         {
-            let (label, classes) = (i64::from(label), self.shape()[1] as u64);
-            return Tensor::failed(self.device(), loss, Error::Label { label, index, classes });
+            return Tensor::failed(self.device(), loss, error);
         }
         Tensor::apply1(op, &inputs, &[Scalar::F(config.label_smoothing)])
     }
