@@ -47,4 +47,5 @@ ops! {
     softmax,
 }
 
+pub mod activation;
 mod strided_copy;

@@ -15,6 +15,7 @@ use crate::parallel;
 use crate::pointwise::{Arg, Evaluator, Function, Instr, Pointwise, Source, generate, runs};
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
+use std::f64::consts::FRAC_2_SQRT_PI;
 
 impl Op for Pointwise {
     fn name(&self) -> &'static str {
@@ -126,6 +127,10 @@ fn single_tolerance(function: Function) -> Tolerance {
         Exp => Tolerance::Ulp(11.0),
         Log => Tolerance::UlpOrAbsolute(3.0, 2f64.powi(-21)),
         Sigmoid => Tolerance::UlpOrAbsolute(40.0, 1.2e-7),
+        Softplus => Tolerance::UlpOrAbsolute(40.0, 2e-7),
+        Expm1 => Tolerance::UlpOrAbsolute(12.0, 2e-7),
+        Erf => Tolerance::Ulp(6.0),
+        Erfc => Tolerance::Ulp(40.0),
         Tanh => Tolerance::Absolute(3e-7),
         _ => match own_ulps(function) {
             Some(0.0) => Tolerance::Exact,
@@ -144,8 +149,8 @@ fn own_ulps(function: Function) -> Option<f64> {
         // A difference and a quotient.
         Dropout => Some(4.0),
         Sqrt => Some(5.0),
-        Neg | Abs | Max | Min | Relu | Copy | Sign | Step | GreaterEqual | Equal | Share => Some(0.0),
-        Exp | Log | Tanh | Sigmoid => None,
+        Neg | Abs | Max | Min | Relu | Copy | Sign | Step | GreaterEqual | Equal | Share | Where => Some(0.0),
+        Exp | Log | Tanh | Sigmoid | Expm1 | Softplus | Erf | Erfc => None,
     }
 }
 
@@ -161,6 +166,7 @@ fn ulps(chain: &Pointwise, k: usize) -> Option<f64> {
     let sum: f64 = errors.iter().sum();
     match step.function {
         Max | Min => errors.iter().copied().reduce(f64::max),
+        Where if errors[0] == 0.0 => Some(errors[1].max(errors[2])),
         Mul | Div | Neg | Abs | Recip | Relu | Copy | Dropout => Some(sum + own),
         Square => Some(2.0 * sum + own),
         Sqrt | Rsqrt => Some(0.5 * sum + own),
@@ -170,7 +176,7 @@ fn ulps(chain: &Pointwise, k: usize) -> Option<f64> {
 
 /// An operand of [`call`].
 #[derive(Clone, Debug)]
-enum Operand {
+pub(crate) enum Operand {
     Tensor(Tensor),
     Scalar(Scalar),
 }
@@ -195,7 +201,7 @@ impl From<f64> for Operand {
 
 /// Appends one instruction.
 #[track_caller]
-fn call(function: Function, operands: &[Operand]) -> Tensor {
+pub(crate) fn call(function: Function, operands: &[Operand]) -> Tensor {
     let (mut tensors, mut scalars, mut args) = (Vec::new(), Vec::new(), Vec::new());
     for operand in operands {
         match operand {
@@ -266,6 +272,15 @@ fn partial(function: Function, position: usize, args: &[Operand], y: &Tensor, dy
         Tanh => dy.mul(&binary(Sub, 1.0, y.square())),
         Sigmoid => dy.mul(&y.mul(&binary(Sub, 1.0, y))),
         Relu => dy.mul(&unary(Step, y)),
+        Expm1 => dy.mul(&y.add_scalar(1.0)),
+        Softplus => dy.mul(&call(Sigmoid, &[a()])),
+        Erf | Erfc => {
+            let slope = call(Exp, &[call(Neg, &[call(Square, &[a()]).into()]).into()]);
+            dy.mul(&slope).mul_scalar(if function == Erf { FRAC_2_SQRT_PI } else { -FRAC_2_SQRT_PI })
+        }
+        Where if first => return None,
+        Where if position == 1 => call(Where, &[a(), dy.into(), 0.0.into()]),
+        Where => call(Where, &[a(), 0.0.into(), dy.into()]),
         Dropout if first => call(Dropout, &[dy.into(), args[1].clone(), args[2].clone(), args[3].clone()]),
         Sign | Step | GreaterEqual | Equal | Share | Dropout => return None,
     })
@@ -321,6 +336,12 @@ unary_methods! {
     sigmoid = Sigmoid;
     /// tanh(x), without overflow.
     tanh = Tanh;
+    /// exp(x) - 1, exact near 0.
+    expm1 = Expm1;
+    /// The error function: 2/√π times the integral of exp(-t²) from 0 to x.
+    erf = Erf;
+    /// 1 - erf(x), exact where it is small.
+    erfc = Erfc;
 }
 
 macro_rules! binary_methods {
@@ -427,8 +448,9 @@ fn domain(function: Function) -> Fill {
     match function {
         Log | Sqrt | Rsqrt => Fill::Uniform { low: 0.1, high: 4.0 },
         Recip | Div => Fill::Uniform { low: 0.5, high: 2.0 },
-        Exp => Fill::Uniform { low: -4.0, high: 4.0 },
-        Tanh | Sigmoid => Fill::Uniform { low: -20.0, high: 20.0 },
+        Exp | Expm1 => Fill::Uniform { low: -4.0, high: 4.0 },
+        Erf | Erfc => Fill::Uniform { low: -3.0, high: 3.0 },
+        Tanh | Sigmoid | Softplus => Fill::Uniform { low: -20.0, high: 20.0 },
         Sign | Step | GreaterEqual | Equal | Share => Fill::Ties,
         _ => Fill::Normal { mean: 0.0, std: 1.0 },
     }
