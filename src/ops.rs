@@ -33,6 +33,7 @@ ops! {
     expand,
     matmul,
     max_pool2d,
+    nll_loss,
     one_hot,
     pad,
     permute,
@@ -48,4 +49,5 @@ ops! {
 }
 
 pub mod activation;
+pub mod loss;
 mod strided_copy;

@@ -9,7 +9,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 /// `yes` where `condition` > 0, else `no`.
 #[track_caller]
-fn choose(condition: &Tensor, yes: impl Into<Operand>, no: impl Into<Operand>) -> Tensor {
+pub(crate) fn choose(condition: &Tensor, yes: impl Into<Operand>, no: impl Into<Operand>) -> Tensor {
     call(Function::Where, &[condition.into(), yes.into(), no.into()])
 }
 

@@ -67,7 +67,7 @@ pub struct CrossEntropy {
 }
 
 /// The mark of rows that do not count.
-const IGNORED: f64 = u32::MAX as f64;
+pub(crate) const IGNORED: f64 = u32::MAX as f64;
 
 impl CrossEntropy {
     fn rows(shape: Shape) -> Lines {
@@ -398,7 +398,7 @@ crate::kernel! {
 
 crate::kernel! {
     /// Adds up the rows.
-    mod total = "shaders/cross_entropy/total.wgsl";
+    pub(crate) mod total = "shaders/cross_entropy/total.wgsl";
     params { rows: u32 }
     bind { losses: Read, weights: Read, loss: ReadWrite }
 }
@@ -419,7 +419,7 @@ crate::kernel! {
 
 crate::kernel! {
     /// Adds up the rows' weights.
-    mod total_backward = "shaders/cross_entropy_backward/total.wgsl";
+    pub(crate) mod total_backward = "shaders/cross_entropy_backward/total.wgsl";
     params { rows: u32, c: u32, inner: u32, smoothing: f32 }
     bind { labels: Read, weight: Read, divisor: ReadWrite }
 }
