@@ -15,6 +15,10 @@
 //!
 //! The scalar is ε. Weights are constants: no gradient flows to them. (PyTorch's `cross_entropy`.)
 
+mod totals;
+
+pub(crate) use totals::{total_loss, total_weight};
+
 use crate::kernel::{Bind, Candidate, Dispatch};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
 use crate::ops::argmax::Lines;
@@ -207,11 +211,8 @@ impl Op for CrossEntropy {
             if each {
                 return out.dispatch(rows);
             }
-            let total = total::dispatch(total::Params { rows: count as u32 })
-                .constant("MEAN", self.reduction == Reduction::Mean)
-                .bind(&[Bind::Scratch(1), Bind::Scratch(0), Bind::Output(0)])
-                .trips(count.div_ceil(64) as u64 + 12);
-            out.scratch(floats(count.max(1))).dispatch(rows).dispatch(total)
+            let out = out.scratch(floats(count.max(1))).dispatch(rows);
+            total_loss(out, count, self.reduction, Bind::Scratch(1), Bind::Scratch(0))
         };
         let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
         by_line(lines, target, ways)
@@ -317,12 +318,9 @@ impl Op for CrossEntropyBackward {
             if !mean {
                 return out.dispatch(rows);
             }
-            let params = total_backward::Params { rows: count as u32, c, inner, smoothing: 0.0 };
-            let total = forward
-                .constants(total_backward::dispatch(params))
-                .bind(&[labels, weight, Bind::Scratch(0)])
-                .trips(count.div_ceil(64) as u64 + 6);
-            out.scratch(floats(1)).dispatch(total).dispatch(rows)
+            let weigh = |d| forward.constants(d);
+            total_weight(out.scratch(floats(1)), [count, lines.d, lines.inner], weigh, labels, weight)
+                .dispatch(rows)
         };
         let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
         by_line(lines, target, ways)
@@ -397,13 +395,6 @@ crate::kernel! {
 }
 
 crate::kernel! {
-    /// Adds up the rows.
-    pub(crate) mod total = "shaders/cross_entropy/total.wgsl";
-    params { rows: u32 }
-    bind { losses: Read, weights: Read, loss: ReadWrite }
-}
-
-crate::kernel! {
     /// A thread per row.
     mod rows_backward = "shaders/cross_entropy_backward/rows.wgsl";
     params { rows: u32, c: u32, inner: u32, smoothing: f32 }
@@ -415,13 +406,6 @@ crate::kernel! {
     mod rows_tree_backward = "shaders/cross_entropy_backward/rows_tree.wgsl";
     params { rows: u32, c: u32, inner: u32, smoothing: f32 }
     bind { x: Read, labels: Read, weight: Read, dy: Read, divisor: Read, dx: ReadWrite }
-}
-
-crate::kernel! {
-    /// Adds up the rows' weights.
-    pub(crate) mod total_backward = "shaders/cross_entropy_backward/total.wgsl";
-    params { rows: u32, c: u32, inner: u32, smoothing: f32 }
-    bind { labels: Read, weight: Read, divisor: ReadWrite }
 }
 
 /// Test cases.
@@ -444,8 +428,11 @@ pub fn cases() -> Vec<Case> {
         }
     }
     let plain = CrossEntropy::default();
-    cases.push(forward(plain, &[70_001, 3], 0.0));
-    cases.push(backward(plain, &[70_001, 3], 0.0));
+    let weighted = CrossEntropy { weights: Weights::Classes, ..plain };
+    for op in [plain, weighted] {
+        cases.push(forward(op, &[70_001, 3], 0.0));
+        cases.push(backward(op, &[70_001, 3], 0.0));
+    }
     cases.push(forward(plain, &[2, 70_001], 0.0));
     cases.push(backward(plain, &[2, 70_001], 0.0));
     cases

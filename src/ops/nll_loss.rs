@@ -18,7 +18,7 @@ use crate::kernel::{Bind, Candidate, Dispatch, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::ops::argmax::Lines;
 use crate::ops::batch_norm::floats;
-use crate::ops::cross_entropy::{IGNORED, Reduction, Weights, total, total_backward};
+use crate::ops::cross_entropy::{IGNORED, Reduction, Weights, total_loss, total_weight};
 use crate::ops::softmax::TREE;
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
@@ -126,11 +126,8 @@ impl Op for NllLoss {
         if each {
             return vec![out.dispatch(rows)];
         }
-        let total = total::dispatch(total::Params { rows: count as u32 })
-            .constant("MEAN", self.reduction == Reduction::Mean)
-            .bind(&[Bind::Scratch(1), Bind::Scratch(0), Bind::Output(0)])
-            .trips(count.div_ceil(64) as u64 + 12);
-        vec![out.needs(TREE).scratch(floats(count.max(1))).dispatch(rows).dispatch(total)]
+        let out = out.needs(TREE).scratch(floats(count.max(1))).dispatch(rows);
+        vec![total_loss(out, count, self.reduction, Bind::Scratch(1), Bind::Scratch(0))]
     }
 
     fn tolerance(&self, io: Io<'_>, _: usize) -> Tolerance {
@@ -204,11 +201,9 @@ impl Op for NllLossBackward {
         if !mean {
             return vec![out.dispatch(elements)];
         }
-        let params = total_backward::Params { rows: count as u32, c, inner, smoothing: 0.0 };
-        let total = weighted(total_backward::dispatch(params))
-            .bind(&[labels, weight, Bind::Scratch(0)])
-            .trips(count.div_ceil(64) as u64 + 6);
-        vec![out.needs(TREE).scratch(floats(1)).dispatch(total).dispatch(elements)]
+        let out = out.needs(TREE).scratch(floats(1));
+        let rows = [count, lines.d, lines.inner];
+        vec![total_weight(out, rows, weighted, labels, weight).dispatch(elements)]
     }
 
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
