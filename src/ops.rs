@@ -42,6 +42,7 @@ ops! {
     matmul,
     max_pool1d,
     max_pool2d,
+    nll_loss,
     one_hot,
     pad,
     permute,
@@ -58,6 +59,8 @@ ops! {
     upsample_nearest2d,
 }
 
+pub mod activation;
+pub mod loss;
 mod strided_copy;
 pub mod upsample;
 pub mod windows;

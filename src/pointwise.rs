@@ -6,11 +6,14 @@
 //! (`generate.rs`). Every instruction runs at the shape of the results; only inputs broadcast.
 
 mod divisor;
+mod erf;
 mod evaluate;
+mod functions;
 pub mod generate;
 mod runs;
 
 pub use divisor::Divisor;
+pub use erf::{erf, erfc};
 pub use evaluate::{Evaluator, Source, dropout_keeps, sigmoid};
 pub use runs::{Run, runs};
 
@@ -98,6 +101,16 @@ pub enum Function {
     Sigmoid,
     /// max(a, 0)
     Relu,
+    /// exp(a) - 1
+    Expm1,
+    /// log(1 + exp(a))
+    Softplus,
+    /// The error function: 2/√π times the integral of exp(-t²) from 0 to a.
+    Erf,
+    /// 1 - erf(a)
+    Erfc,
+    /// b where a > 0, else c.
+    Where,
     /// 1 where a > 0, else 0: relu's derivative.
     Step,
     /// 1 where a ≥ b, else 0.
@@ -115,7 +128,7 @@ pub enum Function {
 
 impl Function {
     /// All functions.
-    pub const ALL: [Function; 24] = [
+    pub const ALL: [Function; 29] = [
         Function::Add,
         Function::Sub,
         Function::Mul,
@@ -134,6 +147,11 @@ impl Function {
         Function::Tanh,
         Function::Sigmoid,
         Function::Relu,
+        Function::Expm1,
+        Function::Softplus,
+        Function::Erf,
+        Function::Erfc,
+        Function::Where,
         Function::Step,
         Function::GreaterEqual,
         Function::Equal,
@@ -147,6 +165,7 @@ impl Function {
         use Function::*;
         match self {
             Add | Sub | Mul | Div | Max | Min | GreaterEqual | Equal | Share => 2,
+            Where => 3,
             Dropout => 4,
             _ => 1,
         }
@@ -174,6 +193,11 @@ impl Function {
             Tanh => "tanh",
             Sigmoid => "sigmoid",
             Relu => "relu",
+            Expm1 => "expm1",
+            Softplus => "softplus",
+            Erf => "erf",
+            Erfc => "erfc",
+            Where => "where",
             Step => "step",
             GreaterEqual => "greater_equal",
             Equal => "equal",

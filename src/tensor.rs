@@ -4,7 +4,7 @@ use crate::device::{Device, Storage};
 use crate::error::{Error, Result, ShapeError};
 use crate::op::{Op, Scalar};
 use crate::shape::{DType, Shape, Spec};
-use crate::trace::{self, Leaf, Node, Source};
+use crate::trace::{self, Labels, Leaf, Node, Source};
 use crate::variable::Variable;
 use std::fmt;
 use std::panic::Location;
@@ -57,9 +57,9 @@ impl Tensor {
         device: &Device,
         spec: Spec,
         storage: Result<Storage>,
-        largest: Option<(u32, usize)>,
+        labels: Option<Labels>,
     ) -> Self {
-        let leaf = Arc::new(Leaf { id: trace::next_id(), spec, storage, largest });
+        let leaf = Arc::new(Leaf { id: trace::next_id(), spec, storage, labels });
         Tensor::from_source(device, Source::Leaf(leaf), spec, Flow::None)
     }
 
@@ -114,13 +114,25 @@ impl Tensor {
         Tensor::from_source(&self.0.device, self.0.source.clone(), self.0.spec, Flow::None)
     }
 
-    /// The largest index of an uploaded tensor of labels, under whatever shape, ignore marks aside, and where it stands.
-    pub(crate) fn largest_index(&self) -> Option<(u32, usize)> {
+    /// What was seen of an uploaded tensor of labels, under whatever shape.
+    pub(crate) fn labels(&self) -> Option<Labels> {
         match &self.0.source {
-            Source::Leaf(leaf) => leaf.largest,
-            Source::Node(node, output) => node.outputs[*output].largest,
+            Source::Leaf(leaf) => leaf.labels,
+            Source::Node(node, output) => node.outputs[*output].labels,
             Source::Variable(..) => None,
         }
+    }
+
+    /// The error of an uploaded tensor of labels with one that is not below `classes`; ignore marks are none.
+    pub(crate) fn label_beyond(&self, classes: usize) -> Option<Error> {
+        let (label, index) = self.labels()?.largest.filter(|(label, _)| *label as usize >= classes)?;
+        Some(Error::Label { label: i64::from(label), index, classes: classes as u64 })
+    }
+
+    /// The error of an uploaded tensor of labels with an ignore mark, for ops that ignore nothing.
+    pub(crate) fn label_ignored(&self, classes: usize) -> Option<Error> {
+        let index = self.labels()?.ignored?;
+        Some(Error::Label { label: -100, index, classes: classes as u64 })
     }
 
     /// Appends `op` to the trace and returns its results.

@@ -38,8 +38,17 @@ pub(crate) struct Leaf {
     pub id: u64,
     pub spec: Spec,
     pub storage: Result<Storage>,
-    /// The largest index of a tensor of labels, and where it stands.
+    /// What was seen of a tensor of labels.
+    pub labels: Option<Labels>,
+}
+
+/// What the host saw of labels when they were uploaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Labels {
+    /// The largest of them, ignore marks aside, and where it stands.
     pub largest: Option<(u32, usize)>,
+    /// Where the first ignore mark stands.
+    pub ignored: Option<usize>,
 }
 
 /// Where a value comes from.
@@ -83,7 +92,7 @@ pub(crate) struct OutputState {
     pins: AtomicUsize,
     storage: Mutex<Option<Storage>>,
     /// As a leaf's, for labels under another shape.
-    pub largest: Option<(u32, usize)>,
+    pub labels: Option<Labels>,
 }
 
 impl Node {
@@ -233,13 +242,13 @@ pub(crate) fn append(
         }
     }
     let needs_grad = NO_GRAD.get() == 0 && op.updates().is_empty() && inputs.iter().any(|t| t.needs_grad());
-    let largest = inputs.first().filter(|_| op.alias()).and_then(|t| t.largest_index());
+    let labels = inputs.first().filter(|_| op.alias()).and_then(|t| t.labels());
     let state = |&spec| OutputState {
         spec,
         handles: AtomicUsize::new(0),
         pins: AtomicUsize::new(0),
         storage: Mutex::new(None),
-        largest,
+        labels,
     };
     let node = Arc::new(Node {
         id: next_id(),

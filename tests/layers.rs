@@ -3,14 +3,15 @@
 mod support;
 
 use recurve::nn::{
-    AvgPool2d, BatchNorm2d, BatchNormConfig, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dropout,
-    Flatten, Linear, MaxPool2d, Mode, RunningStats,
+    AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormConfig, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d,
+    Dropout, Embedding, Flatten, GroupNorm, InstanceNorm, LayerNorm, Linear, MaxPool2d, Mode, NormConfig,
+    RunningStats,
 };
 use recurve::ops::conv_transpose1d::ConvTranspose1dConfig;
 use recurve::ops::conv_transpose2d::ConvTranspose2dConfig;
 use recurve::ops::conv1d::{Conv1dConfig, Padding1d};
 use recurve::ops::conv2d::{Conv2dConfig, Padding};
-use recurve::{Device, Params, Tensor, no_grad};
+use recurve::{Device, Error, Params, Tensor, no_grad};
 
 fn ramp(dev: &Device, shape: &[usize]) -> Tensor {
     let n: usize = shape.iter().product();
@@ -30,6 +31,11 @@ fn names_and_shapes_are_pytorchs() {
     Conv2d::without_bias(&block.at("conv1"), 6, 8, [3, 5], Conv2dConfig { groups: 2, ..Default::default() });
     BatchNorm2d::new(&block.at("bn1"), 8, Default::default());
     Linear::new(&p.at("fc"), 8, 10);
+    LayerNorm::new(&p.at("ln"), [3, 4], Default::default());
+    GroupNorm::new(&p.at("gn"), 2, 6, Default::default());
+    InstanceNorm::new(&p.at("in"), 5, NormConfig { affine: false, ..Default::default() });
+    BatchNorm1d::new(&p.at("bn"), 2, BatchNormConfig { track_running_stats: false, ..Default::default() });
+    Embedding::new(&p.at("emb"), 7, 3);
     let named: Vec<String> = p.named().iter().map(|p| format!("{p:?}")).collect();
     let want = [
         "layer1.0.conv1.weight [8, 3, 3, 5]",
@@ -39,10 +45,17 @@ fn names_and_shapes_are_pytorchs() {
         "layer1.0.bn1.running_var [8]",
         "fc.weight [10, 8]",
         "fc.bias [10]",
+        "ln.weight [3, 4]",
+        "ln.bias [3, 4]",
+        "gn.weight [6]",
+        "gn.bias [6]",
+        "bn.weight [2]",
+        "bn.bias [2]",
+        "emb.weight [7, 3]",
     ];
     assert_eq!(named, want);
     assert_eq!(p.counters()[0].name(), "layer1.0.bn1.num_batches_tracked");
-    assert_eq!(p.elements(), 8 * 3 * 15 + 16 + 90);
+    assert_eq!(p.elements(), 8 * 3 * 15 + 16 + 90 + 24 + 12 + 4 + 21);
 }
 
 #[test]
@@ -217,5 +230,118 @@ fn dropout_drops_others_at_every_call_and_none_in_evaluation() {
         assert_ne!(first, second);
         assert_eq!(mask(1), [first.clone(), second]);
         assert_ne!(mask(2)[0], first);
+    }
+}
+
+/// Mean and biased variance.
+fn moments(values: &[f32]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    (mean, values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n)
+}
+
+#[test]
+fn rows_come_out_with_mean_0_and_variance_1() {
+    let plain = NormConfig { affine: false, ..Default::default() };
+    for dev in support::devices() {
+        let p = Params::new(&dev, 0);
+        let x = ramp(&dev, &[3, 4, 5, 6]).mul_scalar(3.0).add_scalar(20.0);
+        let layer = LayerNorm::new(&p.at("ln"), [5, 6], plain).forward(&x);
+        let group = GroupNorm::new(&p.at("gn"), 2, 4, plain).forward(&x);
+        let instance = InstanceNorm::new(&p.at("in"), 4, plain).forward(&x);
+        for (y, row) in [(&layer, 30), (&group, 60), (&instance, 30)] {
+            for row in y.to_vec().unwrap().chunks(row) {
+                let (mean, var) = moments(row);
+                assert!(
+                    mean.abs() < 1e-5 && (var - 1.0).abs() < 1e-4,
+                    "{dev:?}: mean {mean}, variance {var}"
+                );
+            }
+        }
+        assert_eq!(layer.to_vec().unwrap(), instance.to_vec().unwrap());
+    }
+}
+
+#[test]
+fn one_dimensional_batch_norm_takes_vectors_and_sequences() {
+    for dev in support::devices() {
+        let p = Params::new(&dev, 0);
+        let bn = BatchNorm1d::new(&p.at("bn"), 3, Default::default());
+        let (vectors, sequences) = (ramp(&dev, &[7, 3]), ramp(&dev, &[2, 3, 5]));
+        for x in [&vectors, &sequences] {
+            let y = bn.forward(x, Mode::Train);
+            let l = x.shape().dims().get(2).copied().unwrap_or(1);
+            for (mean, var) in statistics(&y.to_vec().unwrap(), 3, l) {
+                let n = (x.shape().elements() / 3) as f64;
+                assert!(
+                    mean.abs() < 1e-5 && (var * (n - 1.0) / n - 1.0).abs() < 1e-3,
+                    "{dev:?}: {mean} {var}"
+                );
+            }
+        }
+        assert_eq!(bn.running.as_ref().unwrap().num_batches_tracked.get(), 2);
+    }
+}
+
+#[test]
+#[should_panic(expected = "BatchNorm1d takes")]
+fn one_dimensional_batch_norm_takes_no_images() {
+    let dev = Device::cpu();
+    let bn = BatchNorm1d::new(&Params::new(&dev, 0).at("bn"), 2, Default::default());
+    bn.forward(&ramp(&dev, &[1, 2, 3, 3]), Mode::Train);
+}
+
+#[test]
+#[should_panic(expected = "one value per channel")]
+fn instance_statistics_of_one_value() {
+    let dev = Device::cpu();
+    let norm = InstanceNorm::new(&Params::new(&dev, 0).at("in"), 2, Default::default());
+    norm.forward(&ramp(&dev, &[3, 2, 1]));
+}
+
+#[test]
+#[should_panic(expected = "LayerNorm takes tensors that end with [4]")]
+fn layer_norm_of_another_shape() {
+    let dev = Device::cpu();
+    let norm = LayerNorm::new(&Params::new(&dev, 0).at("ln"), 4, Default::default());
+    norm.forward(&ramp(&dev, &[4, 3]));
+}
+
+#[test]
+fn embeddings_leave_the_padding_row_alone() {
+    for dev in support::devices() {
+        let p = Params::new(&dev, 5);
+        let layer = Embedding::with_padding(&p.at("emb"), 50, 8, 2);
+        let table = layer.weight.tensor().to_vec().unwrap();
+        assert_eq!(table[16..24], [0.0; 8]);
+        let (mean, var) = moments(&[&table[..16], &table[24..]].concat());
+        assert!(mean.abs() < 0.2 && (var - 1.0).abs() < 0.3, "{dev:?}: {mean} {var}");
+        let ids = dev.indices(&[2, 4, 4, 2, 49, 4], [2, 3]);
+        let y = layer.forward(&ids);
+        assert_eq!(y.shape().dims(), [2, 3, 8]);
+        assert_eq!(y.to_vec().unwrap()[8..16], table[32..40]);
+        let gradients = y.sum(&[0, 1, 2]).backward();
+        let gradient = layer.weight.gradient(&gradients).unwrap().to_vec().unwrap();
+        let counts: Vec<f32> = gradient.chunks(8).map(|row| row[0]).collect();
+        let mut want = [0.0; 50];
+        (want[4], want[49]) = (3.0, 1.0);
+        assert_eq!(counts, want, "{dev:?}");
+    }
+}
+
+#[test]
+fn indices_that_name_no_row_are_errors() {
+    for dev in support::devices() {
+        let layer = Embedding::new(&Params::new(&dev, 5).at("emb"), 4, 2);
+        let beyond = dev.indices(&[0, 3, 4, 1], [4]);
+        let error = layer.forward(&beyond).to_vec().unwrap_err();
+        assert!(matches!(error, Error::Label { label: 4, index: 2, classes: 4 }), "{dev:?}: {error}");
+        // Nothing is ignored here; one_hot has zeros for the mark.
+        let marked = dev.indices(&[0, -100], [2]);
+        let error = layer.forward(&marked).to_vec().unwrap_err();
+        assert!(matches!(error, Error::Label { label: -100, index: 1, .. }), "{dev:?}: {error}");
+        assert_eq!(marked.one_hot(2).to_vec().unwrap(), [1.0, 0.0, 0.0, 0.0]);
+        let error = beyond.one_hot(4).to_vec().unwrap_err();
+        assert!(matches!(error, Error::Label { label: 4, .. }), "{dev:?}: {error}");
     }
 }

@@ -20,7 +20,7 @@ struct Params {
 
 const LOWEST: f32 = -3.4028234e38;
 
-//!include lib/class_weight.wgsl
+//!include lib/class_share.wgsl
 
 @compute @workgroup_size(64)
 fn main(

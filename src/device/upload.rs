@@ -5,6 +5,7 @@ use crate::cpu::Precision;
 use crate::error::Error;
 use crate::shape::{Shape, Spec};
 use crate::tensor::Tensor;
+use crate::trace::Labels;
 use std::sync::Arc;
 
 impl Device {
@@ -71,11 +72,12 @@ impl Device {
         }
         let classes = kept.iter().enumerate().filter(|(_, v)| **v != IGNORE_INDEX);
         let largest = classes.max_by_key(|(_, v)| **v).map(|(index, &v)| (v, index));
+        let seen = Labels { largest, ignored: kept.iter().position(|&v| v == IGNORE_INDEX) };
         let storage = match &self.0.engine {
             Engine::Cpu(_) => Ok(Storage::Host(Arc::new(kept.iter().map(|&v| v as f64).collect()))),
             Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(&kept)),
         };
-        Tensor::from_leaf(self, spec, storage, largest)
+        Tensor::from_leaf(self, spec, storage, Some(seen))
     }
 
     /// A tensor filled with `value`.

@@ -15,12 +15,15 @@
 //!
 //! The scalar is ε. Weights are constants: no gradient flows to them. (PyTorch's `cross_entropy`.)
 
+mod totals;
+
+pub(crate) use totals::{total_loss, total_weight};
+
 use crate::kernel::{Bind, Candidate, Dispatch};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
 use crate::ops::argmax::Lines;
 use crate::ops::batch_norm::floats;
 use crate::ops::softmax::{TREE, Ways, by_line};
-use crate::error::Error;
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
 
@@ -68,7 +71,7 @@ pub struct CrossEntropy {
 }
 
 /// The mark of rows that do not count.
-const IGNORED: f64 = u32::MAX as f64;
+pub(crate) const IGNORED: f64 = u32::MAX as f64;
 
 impl CrossEntropy {
     fn rows(shape: Shape) -> Lines {
@@ -208,11 +211,8 @@ impl Op for CrossEntropy {
             if each {
                 return out.dispatch(rows);
             }
-            let total = total::dispatch(total::Params { rows: count as u32 })
-                .constant("MEAN", self.reduction == Reduction::Mean)
-                .bind(&[Bind::Scratch(1), Bind::Scratch(0), Bind::Output(0)])
-                .trips(count.div_ceil(64) as u64 + 12);
-            out.scratch(floats(count.max(1))).dispatch(rows).dispatch(total)
+            let out = out.scratch(floats(count.max(1))).dispatch(rows);
+            total_loss(out, count, self.reduction, Bind::Scratch(1), Bind::Scratch(0))
         };
         let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
         by_line(lines, target, ways)
@@ -318,12 +318,9 @@ impl Op for CrossEntropyBackward {
             if !mean {
                 return out.dispatch(rows);
             }
-            let params = total_backward::Params { rows: count as u32, c, inner, smoothing: 0.0 };
-            let total = forward
-                .constants(total_backward::dispatch(params))
-                .bind(&[labels, weight, Bind::Scratch(0)])
-                .trips(count.div_ceil(64) as u64 + 6);
-            out.scratch(floats(1)).dispatch(total).dispatch(rows)
+            let weigh = |d| forward.constants(d);
+            total_weight(out.scratch(floats(1)), [count, lines.d, lines.inner], weigh, labels, weight)
+                .dispatch(rows)
         };
         let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
         by_line(lines, target, ways)
@@ -348,7 +345,7 @@ pub struct CrossEntropyConfig<'a> {
 impl Tensor {
     /// The mean cross-entropy of these logits `[N, C, ..]` and a target: classes `[N, ..]` (u32; rows with the ignore
     /// mark do not count) or probabilities `[N, C, ..]` (f32). (PyTorch's `cross_entropy`.) An uploaded label that is
-    /// no class is an [`Error::Label`] of the next call that returns a `Result`; a computed one makes the loss NaN.
+    /// no class is an [`Error::Label`](crate::Error::Label) of the next call that returns a `Result`; a computed one makes the loss NaN.
     ///
     /// # Panics
     /// When there are fewer than two axes, or the target has another shape.
@@ -373,12 +370,11 @@ impl Tensor {
         };
         let inputs: Vec<&Tensor> = [self, target].into_iter().chain(config.weight).collect();
         // A kernel has no way to complain about a class that does not exist.
-        if let (Some((label, index)), true) = (target.largest_index(), self.shape().rank() > 1)
-            && label as usize >= self.shape()[1]
+        if self.shape().rank() > 1
+            && let Some(error) = target.label_beyond(self.shape()[1])
             && let Ok(loss) = op.output(&inputs.iter().map(|t| t.spec()).collect::<Vec<_>>())
         {
-            let (label, classes) = (i64::from(label), self.shape()[1] as u64);
-            return Tensor::failed(self.device(), loss, Error::Label { label, index, classes });
+            return Tensor::failed(self.device(), loss, error);
         }
         Tensor::apply1(op, &inputs, &[Scalar::F(config.label_smoothing)])
     }
@@ -399,13 +395,6 @@ crate::kernel! {
 }
 
 crate::kernel! {
-    /// Adds up the rows.
-    mod total = "shaders/cross_entropy/total.wgsl";
-    params { rows: u32 }
-    bind { losses: Read, weights: Read, loss: ReadWrite }
-}
-
-crate::kernel! {
     /// A thread per row.
     mod rows_backward = "shaders/cross_entropy_backward/rows.wgsl";
     params { rows: u32, c: u32, inner: u32, smoothing: f32 }
@@ -417,13 +406,6 @@ crate::kernel! {
     mod rows_tree_backward = "shaders/cross_entropy_backward/rows_tree.wgsl";
     params { rows: u32, c: u32, inner: u32, smoothing: f32 }
     bind { x: Read, labels: Read, weight: Read, dy: Read, divisor: Read, dx: ReadWrite }
-}
-
-crate::kernel! {
-    /// Adds up the rows' weights.
-    mod total_backward = "shaders/cross_entropy_backward/total.wgsl";
-    params { rows: u32, c: u32, inner: u32, smoothing: f32 }
-    bind { labels: Read, weight: Read, divisor: ReadWrite }
 }
 
 /// Test cases.
@@ -446,8 +428,11 @@ pub fn cases() -> Vec<Case> {
         }
     }
     let plain = CrossEntropy::default();
-    cases.push(forward(plain, &[70_001, 3], 0.0));
-    cases.push(backward(plain, &[70_001, 3], 0.0));
+    let weighted = CrossEntropy { weights: Weights::Classes, ..plain };
+    for op in [plain, weighted] {
+        cases.push(forward(op, &[70_001, 3], 0.0));
+        cases.push(backward(op, &[70_001, 3], 0.0));
+    }
     cases.push(forward(plain, &[2, 70_001], 0.0));
     cases.push(backward(plain, &[2, 70_001], 0.0));
     cases

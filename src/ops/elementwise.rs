@@ -9,12 +9,17 @@
 //! joined several. Derivatives at ties and kinks are PyTorch's: maximum and minimum share the gradient evenly, relu and
 //! abs have gradient 0 at 0.
 
+mod cases;
+
+pub use cases::cases;
+
 use crate::kernel::{Candidate, Target};
-use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
+use crate::op::{Cost, Expected, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
 use crate::parallel;
 use crate::pointwise::{Arg, Evaluator, Function, Instr, Pointwise, Source, generate, runs};
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
+use std::f64::consts::FRAC_2_SQRT_PI;
 
 impl Op for Pointwise {
     fn name(&self) -> &'static str {
@@ -126,6 +131,10 @@ fn single_tolerance(function: Function) -> Tolerance {
         Exp => Tolerance::Ulp(11.0),
         Log => Tolerance::UlpOrAbsolute(3.0, 2f64.powi(-21)),
         Sigmoid => Tolerance::UlpOrAbsolute(40.0, 1.2e-7),
+        Softplus => Tolerance::UlpOrAbsolute(40.0, 2e-7),
+        Expm1 => Tolerance::UlpOrAbsolute(12.0, 2e-7),
+        Erf => Tolerance::Ulp(6.0),
+        Erfc => Tolerance::Ulp(40.0),
         Tanh => Tolerance::Absolute(3e-7),
         _ => match own_ulps(function) {
             Some(0.0) => Tolerance::Exact,
@@ -144,8 +153,8 @@ fn own_ulps(function: Function) -> Option<f64> {
         // A difference and a quotient.
         Dropout => Some(4.0),
         Sqrt => Some(5.0),
-        Neg | Abs | Max | Min | Relu | Copy | Sign | Step | GreaterEqual | Equal | Share => Some(0.0),
-        Exp | Log | Tanh | Sigmoid => None,
+        Neg | Abs | Max | Min | Relu | Copy | Sign | Step | GreaterEqual | Equal | Share | Where => Some(0.0),
+        Exp | Log | Tanh | Sigmoid | Expm1 | Softplus | Erf | Erfc => None,
     }
 }
 
@@ -161,6 +170,7 @@ fn ulps(chain: &Pointwise, k: usize) -> Option<f64> {
     let sum: f64 = errors.iter().sum();
     match step.function {
         Max | Min => errors.iter().copied().reduce(f64::max),
+        Where if errors[0] == 0.0 => Some(errors[1].max(errors[2])),
         Mul | Div | Neg | Abs | Recip | Relu | Copy | Dropout => Some(sum + own),
         Square => Some(2.0 * sum + own),
         Sqrt | Rsqrt => Some(0.5 * sum + own),
@@ -170,7 +180,7 @@ fn ulps(chain: &Pointwise, k: usize) -> Option<f64> {
 
 /// An operand of [`call`].
 #[derive(Clone, Debug)]
-enum Operand {
+pub(crate) enum Operand {
     Tensor(Tensor),
     Scalar(Scalar),
 }
@@ -195,7 +205,7 @@ impl From<f64> for Operand {
 
 /// Appends one instruction.
 #[track_caller]
-fn call(function: Function, operands: &[Operand]) -> Tensor {
+pub(crate) fn call(function: Function, operands: &[Operand]) -> Tensor {
     let (mut tensors, mut scalars, mut args) = (Vec::new(), Vec::new(), Vec::new());
     for operand in operands {
         match operand {
@@ -266,6 +276,15 @@ fn partial(function: Function, position: usize, args: &[Operand], y: &Tensor, dy
         Tanh => dy.mul(&binary(Sub, 1.0, y.square())),
         Sigmoid => dy.mul(&y.mul(&binary(Sub, 1.0, y))),
         Relu => dy.mul(&unary(Step, y)),
+        Expm1 => dy.mul(&y.add_scalar(1.0)),
+        Softplus => dy.mul(&call(Sigmoid, &[a()])),
+        Erf | Erfc => {
+            let slope = call(Exp, &[call(Neg, &[call(Square, &[a()]).into()]).into()]);
+            dy.mul(&slope).mul_scalar(if function == Erf { FRAC_2_SQRT_PI } else { -FRAC_2_SQRT_PI })
+        }
+        Where if first => return None,
+        Where if position == 1 => call(Where, &[a(), dy.into(), 0.0.into()]),
+        Where => call(Where, &[a(), 0.0.into(), dy.into()]),
         Dropout if first => call(Dropout, &[dy.into(), args[1].clone(), args[2].clone(), args[3].clone()]),
         Sign | Step | GreaterEqual | Equal | Share | Dropout => return None,
     })
@@ -321,6 +340,12 @@ unary_methods! {
     sigmoid = Sigmoid;
     /// tanh(x), without overflow.
     tanh = Tanh;
+    /// exp(x) - 1, exact near 0.
+    expm1 = Expm1;
+    /// The error function: 2/√π times the integral of exp(-t²) from 0 to x.
+    erf = Erf;
+    /// 1 - erf(x), exact where it is small.
+    erfc = Erfc;
 }
 
 macro_rules! binary_methods {
@@ -419,115 +444,4 @@ impl std::ops::Neg for Tensor {
     fn neg(self) -> Tensor {
         unary(Function::Neg, &self)
     }
-}
-
-/// Values at which `function` is defined and its bound holds.
-fn domain(function: Function) -> Fill {
-    use Function::*;
-    match function {
-        Log | Sqrt | Rsqrt => Fill::Uniform { low: 0.1, high: 4.0 },
-        Recip | Div => Fill::Uniform { low: 0.5, high: 2.0 },
-        Exp => Fill::Uniform { low: -4.0, high: 4.0 },
-        Tanh | Sigmoid => Fill::Uniform { low: -20.0, high: 20.0 },
-        Sign | Step | GreaterEqual | Equal | Share => Fill::Ties,
-        _ => Fill::Normal { mean: 0.0, std: 1.0 },
-    }
-}
-
-/// Shapes of two operands: equal, scalars, rows, columns, channels, and broadcasts between that no single run covers.
-const PAIRS: [[&[usize]; 2]; 16] = [
-    [&[], &[]],
-    [&[0, 3], &[1, 3]],
-    [&[1], &[7]],
-    [&[17], &[17]],
-    [&[5, 8], &[8]],
-    [&[5, 7], &[7]],
-    [&[6, 16], &[6, 1]],
-    [&[6, 13], &[6, 1]],
-    [&[9, 1], &[9, 3]],
-    [&[2, 3, 4, 5], &[3, 1, 1]],
-    [&[2, 5, 7, 7], &[5, 1, 1]],
-    [&[4, 1, 8], &[1, 3, 1]],
-    [&[3, 1, 5], &[2, 1]],
-    [&[2, 1, 3, 1, 2], &[3, 1, 4, 2]],
-    [&[1, 64], &[130, 64]],
-    [&[2, 3, 1, 4, 1, 5], &[1, 3, 2, 1, 3, 5]],
-];
-
-/// Shapes that all functions are tested with.
-const SHAPES: [&[usize]; 5] = [&[13], &[4, 6], &[1], &[0], &[1031]];
-
-/// Test cases.
-pub fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for function in Function::ALL.into_iter().filter(|&f| f != Function::Dropout) {
-        let op = Pointwise::single(function);
-        let shapes = |shape: &'static [usize]| vec![shape; function.arity()];
-        let smooth = domain(function) != Fill::Ties;
-        for shape in SHAPES {
-            let case = Case::new(op.clone(), &shapes(shape)).fill(domain(function));
-            let small = shape.iter().product::<usize>() <= 100;
-            cases.push(if smooth && small { case.with_gradient() } else { case });
-        }
-        if matches!(function, Function::Max | Function::Min | Function::Relu | Function::Abs) {
-            cases.push(Case::new(op, &shapes(&[97])).fill(Fill::Ties));
-        }
-    }
-    for pair in PAIRS {
-        for op in [Function::Sub, Function::Mul] {
-            cases.push(Case::new(Pointwise::single(op), &pair).with_gradient());
-        }
-    }
-    for function in [Function::Add, Function::Sub, Function::Mul, Function::Div] {
-        let a = Pointwise::instr(function, vec![Arg::Input(0), Arg::Scalar(0)]);
-        let b = Pointwise::instr(function, vec![Arg::Scalar(0), Arg::Input(0)]);
-        for op in [a, b] {
-            let case = Case::new(op, &[&[5, 7]]).fill(Fill::Uniform { low: 0.5, high: 2.0 });
-            cases.push(case.scalars(&[Scalar::F(-1.25)]).with_gradient());
-        }
-    }
-    cases.extend(chains());
-    // More than 65,535 workgroups of the scalar variant.
-    cases.push(Case::new(Pointwise::single(Function::Relu), &[&[4_194_305]]));
-    cases
-}
-
-/// What fusion makes: a bias and an activation; several results; many inputs and scalars.
-fn chains() -> Vec<Case> {
-    use Arg::{Input, Scalar as S, Step as T};
-    let chain = |inputs, scalars, steps: &[(Function, &[Arg])], results: &[usize]| Pointwise {
-        inputs,
-        scalars,
-        steps: steps.iter().map(|&(function, args)| Instr { function, args: args.to_vec() }).collect(),
-        results: results.to_vec(),
-    };
-    let relu_of_sum = chain(2, 0, &[(Function::Add, &[Input(0), Input(1)]), (Function::Relu, &[T(0)])], &[1]);
-    let sigmoid_backward = chain(
-        2,
-        1,
-        &[
-            (Function::Sub, &[S(0), Input(1)]),
-            (Function::Mul, &[T(0), Input(1)]),
-            (Function::Mul, &[T(1), Input(0)]),
-        ],
-        &[2],
-    );
-    let gates = chain(
-        3,
-        1,
-        &[
-            (Function::Sigmoid, &[Input(0)]),
-            (Function::Tanh, &[Input(1)]),
-            (Function::Mul, &[T(0), T(1)]),
-            (Function::Mul, &[Input(2), S(0)]),
-            (Function::Add, &[T(2), T(3)]),
-        ],
-        &[4, 0],
-    );
-    vec![
-        Case::new(relu_of_sum.clone(), &[&[3, 4, 5, 5], &[4, 1, 1]]),
-        Case::new(relu_of_sum, &[&[6, 16], &[16]]).with_gradient(),
-        Case::new(sigmoid_backward, &[&[2, 21], &[2, 21]]).scalars(&[Scalar::F(1.0)]).with_gradient(),
-        Case::new(gates, &[&[5, 6], &[5, 1], &[6]]).scalars(&[Scalar::F(0.5)]).with_gradient(),
-    ]
 }

@@ -9,7 +9,6 @@
 //! An index that names no row gives a row of NaN. The gradient with respect to the table sums the rows of dy that were
 //! read from each of its rows; a padding row gets none. (PyTorch's `embedding`.)
 
-use crate::error::Error;
 use crate::kernel::{Bind, Candidate, MAX_TRIPS, Needs, Target, TargetClass};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::ops::batch_norm::floats;
@@ -198,7 +197,8 @@ fn parts(n: usize, v: usize, e: usize, target: &Target) -> usize {
 
 impl Tensor {
     /// The rows of this table `[V, E]` at `indices` (u32, of any shape): the shape of the indices, then E. (PyTorch's
-    /// `embedding`.) An uploaded index that names no row is an [`Error::Label`] of the next call that returns a `Result`;
+    /// `embedding`.) An uploaded index that names no row, or the ignore mark, is an
+    /// [`Error::Label`](crate::Error::Label) of the next call that returns a `Result`;
     /// a computed one gives NaN.
     ///
     /// # Panics
@@ -219,17 +219,11 @@ impl Tensor {
         let op = Embedding { padding: padding.map(|p| p as u32) };
         // A kernel has no way to complain about a row that does not exist.
         if let Ok([y]) = op.outputs(&[self.spec(), indices.spec()]).as_deref()
-            && let Some(error) = indices.label_beyond(rows)
+            && let Some(error) = indices.label_beyond(rows).or_else(|| indices.label_ignored(rows))
         {
             return Tensor::failed(self.device(), *y, error);
         }
         Tensor::apply1(op, &[self, indices], &[])
-    }
-
-    /// The error of an uploaded tensor of indices that has one which is not below `classes`.
-    pub(crate) fn label_beyond(&self, classes: usize) -> Option<Error> {
-        let (label, index) = self.largest_index().filter(|(label, _)| *label as usize >= classes)?;
-        Some(Error::Label { label: i64::from(label), index, classes: classes as u64 })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The reference: chains in f64, a block of elements at a time.
 
+use super::erf::{erf, erfc};
 use super::runs::{Run, position};
 use super::{Arg, Function, Pointwise};
 
@@ -84,7 +85,7 @@ impl<'a> Evaluator<'a> {
                 let seed = (arg(&step.args[2])[0] as u32, arg(&step.args[3])[0] as u32);
                 dropout(values, a, b[0], seed, first);
             } else {
-                apply(step.function, a, b, values);
+                apply(step.function, a, b, step.args.get(2).map_or(a, arg), values);
             }
         }
         out.copy_from_slice(&self.steps[self.chain.results[0]][..n]);
@@ -118,7 +119,7 @@ fn dropout(out: &mut [f64], a: &[f64], p: f64, seed: (u32, u32), first: usize) {
     }
 }
 
-fn apply(function: Function, a: &[f64], b: &[f64], out: &mut [f64]) {
+fn apply(function: Function, a: &[f64], b: &[f64], c: &[f64], out: &mut [f64]) {
     use Function::*;
     let is = |yes: bool| if yes { 1.0 } else { 0.0 };
     match function {
@@ -143,6 +144,15 @@ fn apply(function: Function, a: &[f64], b: &[f64], out: &mut [f64]) {
         Tanh => map(a, out, f64::tanh),
         Sigmoid => map(a, out, sigmoid),
         Relu => map(a, out, |a| a.max(0.0)),
+        Expm1 => map(a, out, f64::exp_m1),
+        Softplus => map(a, out, |a| a.max(0.0) + (-a.abs()).exp().ln_1p()),
+        Erf => map(a, out, erf),
+        Erfc => map(a, out, erfc),
+        Where => {
+            for (k, out) in out.iter_mut().enumerate() {
+                *out = if a[k] > 0.0 { b[k] } else { c[k] };
+            }
+        }
         Step => map(a, out, |a| is(a > 0.0)),
         Copy => out.copy_from_slice(a),
         Dropout => unreachable!("depends on the index, see `dropout`"),

@@ -7,6 +7,7 @@
 //! With 8 elements, memory is read as four 64-bit integers, whose low and high words are the even and the odd
 //! elements: software drivers load element by element, and so load half as often.
 
+use super::functions;
 use super::runs::{Run, runs};
 use super::{Arg, Divisor, Function, MAX_FUSED_SCALARS, Pointwise};
 use crate::kernel::{
@@ -254,17 +255,15 @@ fn declarations(
             width.memory()
         );
     }
-    let mut functions: Vec<Function> = chain.steps.iter().map(|step| step.function).collect();
-    functions.dedup();
-    if functions.contains(&Function::Tanh) {
-        text.push_str(TANH);
+    let mut functions: Vec<Function> = Vec::new();
+    for step in &chain.steps {
+        if !functions.contains(&step.function) {
+            functions.push(step.function);
+        }
     }
-    if functions.contains(&Function::Sigmoid) {
-        text.push_str(SIGMOID);
-    }
-    if functions.contains(&Function::Dropout) {
-        text.push_str(DROPOUT);
-    }
+    let texts =
+        functions::shared(&functions).into_iter().chain(functions.iter().filter_map(|&f| functions::text(f)));
+    texts.for_each(|function| text.push_str(function));
     if inputs.iter().any(|input| input.load.has_position()) {
         emit!(text, "//!include lib/quotient.wgsl");
     }
@@ -340,6 +339,11 @@ fn expression(function: Function, args: &[String]) -> String {
         Tanh => format!("tanh_of({a})"),
         Sigmoid => format!("sigmoid_of({a})"),
         Relu => format!("max({a}, Value(0.0))"),
+        Expm1 => format!("expm1_of({a})"),
+        Softplus => format!("softplus_of({a})"),
+        Erf => format!("erf_of({a})"),
+        Erfc => format!("erfc_of({a})"),
+        Where => format!("select({}, {b}, {a} > Value(0.0))", args[2]),
         Step => format!("select(Value(0.0), Value(1.0), {a} > Value(0.0))"),
         GreaterEqual => format!("select(Value(0.0), Value(1.0), {a} >= {b})"),
         Equal => format!("select(Value(0.0), Value(1.0), {a} == {b})"),
@@ -422,36 +426,3 @@ fn load(text: &mut String, k: usize, input: &Input, width: Width) {
         emit!(text, "    let v{k}{suffix} = {value};");
     }
 }
-
-/// The built-in function overflows on some drivers.
-const TANH: &str = "fn tanh_of(a: Value) -> Value {
-    let t = exp(-2.0 * abs(a));
-    let v = (1.0 - t) / (1.0 + t);
-    return select(v, -v, a < Value(0.0));
-}
-";
-
-const SIGMOID: &str = "fn sigmoid_of(a: Value) -> Value {
-    let t = exp(-abs(a));
-    return select(Value(1.0), t, a < Value(0.0)) / (1.0 + t);
-}
-";
-
-const DROPOUT: &str = "fn dropout_of(a: Value, probability: Value, low: u32, high: u32, e: Index) -> Value {
-    // pcg3d: Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3), 2020.
-    var x = e * 1664525u + 1013904223u;
-    var y = Index(low * 1664525u + 1013904223u);
-    var z = Index(high * 1664525u + 1013904223u);
-    x += y * z;
-    y += z * x;
-    z += x * y;
-    x ^= x >> Index(16u);
-    y ^= y >> Index(16u);
-    z ^= z >> Index(16u);
-    x += y * z;
-    y += z * x;
-    z += x * y;
-    let u = Value(z >> Index(8u)) * (1.0 / 16777216.0);
-    return select(Value(0.0), a / max(1.0 - probability, Value(1e-30)), u >= probability);
-}
-";

@@ -56,6 +56,11 @@ impl<'a> Fusion<'a> {
             let merged =
                 self.absorbed(&chain, from, at, which).or_else(|| self.chained(&chain, from, at, value));
             if let Some((step, place)) = merged {
+                // A value that both read is read once now, so what makes it may be merged next.
+                for read in [from, at].iter().flat_map(|&i| self.steps[i].iter().flat_map(|s| &s.inputs)) {
+                    self.uses[self.p.root(*read)] -= 1;
+                }
+                step.inputs.iter().for_each(|&v| self.uses[self.p.root(v)] += 1);
                 step.outputs.iter().for_each(|&o| self.producer[o] = Some(place));
                 self.steps[from] = None;
                 self.steps[at] = None;
