@@ -1,7 +1,8 @@
 //! The benchmark workloads, each as a ratio to a yardstick measured in the same run: f32 sgemm 1024³ by the crate
 //! `matrixmultiply` on all cores.
 //!
-//! `cargo bench --bench workloads -- W1 W8 [--json FILE] [--device NAME]`; without names, all of them.
+//! `cargo bench --bench workloads -- W1 W8 [--json FILE] [--device NAME] [--profile]`; without names, all of them.
+//! `--profile` prints where each workload's time goes, from three executions more.
 
 #[path = "../examples/support/net.rs"]
 mod net;
@@ -18,6 +19,11 @@ use std::time::{Duration, Instant};
 /// The argument that makes this program take one training step and leave: what a fresh process needs for it.
 const FIRST_STEP: &str = "--first-step";
 
+/// Executions of which a median is taken.
+const ROUNDS: usize = 9;
+/// Executions that a profile takes in.
+const PROFILED: usize = 3;
+
 fn main() -> Result<()> {
     env_logger::init();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -25,12 +31,13 @@ fn main() -> Result<()> {
     let pick: Pick = after("--device").map_or(Pick::Best, |name| name.parse().unwrap_or_default());
     let dev = Device::open_blocking(pick)?;
     if args.iter().any(|a| a == FIRST_STEP) {
-        return mnist_step(&dev, 1).map(|_| ());
+        return mnist_step(&dev)();
     }
     let names: Vec<&String> = args.iter().filter(|a| a.starts_with('W')).collect();
     let wanted = |name: &str| names.is_empty() || names.iter().any(|n| *n == name);
     let yardstick = sgemm();
-    let mut report = Report { yardstick, lines: Vec::new() };
+    let profiled = args.iter().any(|a| a == "--profile").then(|| dev.clone());
+    let mut report = Report { yardstick, lines: Vec::new(), profiled };
     println!("device {}", dev.name());
     println!("yardstick sgemm_1024 gflops={yardstick:.1}");
     if wanted("W1") {
@@ -52,7 +59,7 @@ fn main() -> Result<()> {
         softmax(&dev, &mut report)?;
     }
     if wanted("W8") {
-        report.time("W8 mnist_step train", mnist_step(&dev, 30)?, None, None);
+        report.measure("W8 mnist_step train", 30, mnist_step(&dev), None, None)?;
     }
     if wanted("W12") {
         cold_start(&mut report, dev.name())?;
@@ -67,9 +74,29 @@ fn main() -> Result<()> {
 struct Report {
     yardstick: f64,
     lines: Vec<(String, Vec<(&'static str, f64)>)>,
+    /// The device, where profiles are wanted.
+    profiled: Option<Device>,
 }
 
 impl Report {
+    /// The median time of `rounds` executions, and where it goes.
+    fn measure(
+        &mut self,
+        name: &str,
+        rounds: usize,
+        mut step: impl FnMut() -> Result<()>,
+        flops: Option<f64>,
+        bytes: Option<f64>,
+    ) -> Result<()> {
+        let time = median(rounds, &mut step)?;
+        self.time(name, time, flops, bytes);
+        if let Some(dev) = &self.profiled {
+            let profile = dev.profile(|| (0..PROFILED).try_for_each(|_| step()))?;
+            println!("{profile}");
+        }
+        Ok(())
+    }
+
     /// `flops` and `bytes` are of the whole workload.
     fn time(&mut self, name: &str, time: Duration, flops: Option<f64>, bytes: Option<f64>) {
         let seconds = time.as_secs_f64();
@@ -173,15 +200,14 @@ fn median(rounds: usize, mut f: impl FnMut() -> Result<()>) -> Result<Duration> 
     Ok(times[rounds / 2])
 }
 
-/// Time of computing what `f` returns, from inputs that lie on the device.
-fn time_of(dev: &Device, f: impl Fn() -> Vec<Tensor>) -> Result<Duration> {
-    dev.wait()?;
-    median(9, || {
+/// Computing what `f` returns, from inputs that lie on the device.
+fn computing(dev: &Device, f: impl Fn() -> Vec<Tensor>) -> impl FnMut() -> Result<()> {
+    move || {
         let held = f();
         dev.wait()?;
         drop(held);
         Ok(())
-    })
+    }
 }
 
 /// Values and all gradients of `y = f(inputs)` for a fixed dy.
@@ -200,8 +226,7 @@ fn uploaded(dev: &Device, shape: &[usize], seed: u64) -> Tensor {
 fn matmul(dev: &Device, report: &mut Report) -> Result<()> {
     let (a, b) = (uploaded(dev, &[1024, 1024], 1), uploaded(dev, &[1024, 1024], 2));
     let flops = 2.0 * 1024f64.powi(3);
-    report.time("W1 matmul_1024 forward", time_of(dev, || vec![a.matmul(&b)])?, Some(flops), None);
-    Ok(())
+    report.measure("W1 matmul_1024 forward", ROUNDS, computing(dev, || vec![a.matmul(&b)]), Some(flops), None)
 }
 
 fn convolution(
@@ -218,10 +243,10 @@ fn convolution(
     let config = || Conv2dConfig { padding: (r / 2).into(), ..Default::default() };
     let apply = |i: &[Tensor]| i[0].conv2d(&i[1], None, config());
     let flops = (2 * n * k * h * w * c * r * r) as f64;
-    report.time(&format!("{name} forward"), time_of(dev, || vec![apply(&inputs)])?, Some(flops), None);
-    let both = time_of(dev, || forward_backward(&inputs, &dy, apply))?;
-    report.time(&format!("{name} train"), both, Some(3.0 * flops), None);
-    Ok(())
+    let forward = computing(dev, || vec![apply(&inputs)]);
+    report.measure(&format!("{name} forward"), ROUNDS, forward, Some(flops), None)?;
+    let both = computing(dev, || forward_backward(&inputs, &dy, apply));
+    report.measure(&format!("{name} train"), ROUNDS, both, Some(3.0 * flops), None)
 }
 
 fn batch_norm(dev: &Device, report: &mut Report) -> Result<()> {
@@ -231,52 +256,39 @@ fn batch_norm(dev: &Device, report: &mut Report) -> Result<()> {
     let apply = |i: &[Tensor]| i[0].batch_norm_train(Some((&i[1], &i[2])), 1e-5).0;
     // Read x twice and write y; read dy and x twice and write dx.
     let bytes = 8.0 * 4.0 * (16 * 64 * 56 * 56) as f64;
-    report.time(
-        "W6 batch_norm train",
-        time_of(dev, || forward_backward(&inputs, &dy, apply))?,
-        None,
-        Some(bytes),
-    );
-    Ok(())
+    let both = computing(dev, || forward_backward(&inputs, &dy, apply));
+    report.measure("W6 batch_norm train", ROUNDS, both, None, Some(bytes))
 }
 
 fn max_pool(dev: &Device, report: &mut Report) -> Result<()> {
     let inputs = [uploaded(dev, &[16, 64, 56, 56], 1)];
     let dy = dev.tensor(random(16 * 64 * 28 * 28, 2), [16, 64, 28, 28]);
-    let time = time_of(dev, || forward_backward(&inputs, &dy, |i| i[0].max_pool2d(2)))?;
+    let both = computing(dev, || forward_backward(&inputs, &dy, |i| i[0].max_pool2d(2)));
     // Read x and write y; read x and dy and write dx.
     let bytes = 3.5 * 4.0 * (16 * 64 * 56 * 56) as f64;
-    report.time("W7a max_pool2d train", time, None, Some(bytes));
-    Ok(())
+    report.measure("W7a max_pool2d train", ROUNDS, both, None, Some(bytes))
 }
 
 fn softmax(dev: &Device, report: &mut Report) -> Result<()> {
     let inputs = [uploaded(dev, &[4096, 1000], 1)];
     let dy = dev.tensor(random(4096 * 1000, 2), [4096, 1000]);
-    let time = time_of(dev, || forward_backward(&inputs, &dy, |i| i[0].softmax(1)))?;
-    report.time("W7b softmax train", time, None, Some(5.0 * 4.0 * 4096.0 * 1000.0));
-    Ok(())
+    let both = computing(dev, || forward_backward(&inputs, &dy, |i| i[0].softmax(1)));
+    report.measure("W7b softmax train", ROUNDS, both, None, Some(5.0 * 4.0 * 4096.0 * 1000.0))
 }
 
-/// Median time of one training step of the MNIST network at batch 64: upload, forward, backward, Adam, finished.
-fn mnist_step(dev: &Device, rounds: usize) -> Result<Duration> {
+/// A training step of the MNIST network at batch 64: upload, forward, backward, Adam, finished.
+fn mnist_step(dev: &Device) -> impl FnMut() -> Result<()> {
     let params = Params::new(dev, 0);
     let net = Net::new(&params);
     let mut opt = Adam::new(&params, AdamConfig { lr: 1e-3, ..Default::default() });
     let pixels = random(64 * 28 * 28, 1);
     let labels: Vec<i64> = (0..64).map(|i| i % 10).collect();
-    let mut step = || -> Result<()> {
+    move || {
         let x = dev.tensor(&pixels, [64, 1, 28, 28]);
         let loss = net.forward(&x, Mode::Train).cross_entropy(&dev.labels(&labels));
         opt.step(&loss.backward())?;
         dev.wait()
-    };
-    if rounds == 1 {
-        let start = Instant::now();
-        step()?;
-        return Ok(start.elapsed());
     }
-    median(rounds, step)
 }
 
 /// Time of a fresh process until its first training step is finished: without, and with, the driver's shader cache.

@@ -4,9 +4,11 @@
 use crate::device::{Chunk, Storage};
 use crate::error::{Error, Result};
 use crate::op::{RefIo, Scalar, View, ViewMut};
+use crate::profile::{Event, Task, Tasks};
 use crate::program::{Origin, Place, Program, Step, ValueId};
 use crate::shape::Spec;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the slots' values are rounded to when they outlive a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +36,15 @@ pub(crate) type HostChunk = Mutex<Vec<f64>>;
 #[derive(Default)]
 pub(crate) struct Slots(Mutex<Vec<Vec<f64>>>);
 
-/// Runs `program` and returns the held values; [`Error::OutOfMemory`] when there is no memory for its slots.
+/// Runs `program` and returns the held values; [`Error::OutOfMemory`] when there is no memory for its slots. With a
+/// timer, every step is timed.
 pub(crate) fn run(
     program: &Program,
     slots: &Slots,
     precision: Precision,
     leaves: &[Storage],
     scalars: &[Scalar],
+    mut timer: Option<(&mut Timer, &Tasks)>,
 ) -> Result<Vec<Storage>> {
     // A panic in an op's reference leaves nothing behind in the slots that matters: they are filled anew.
     let mut slots = slots.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,12 +69,36 @@ pub(crate) fn run(
     }
     let dies = if cfg!(debug_assertions) { last_uses(program) } else { Vec::new() };
     for (i, step) in program.steps.iter().enumerate() {
+        let start = timer.is_some().then(crate::clock::now);
         run.step(step, scalars);
+        if let (Some((timer, tasks)), Some(start)) = (&mut timer, start) {
+            timer.note(&tasks.work[i], start);
+        }
         for &slot in dies.get(i).into_iter().flatten() {
             run.slots[slot].fill(f64::NAN);
         }
     }
+    if let Some((timer, _)) = timer {
+        timer.runs += 1;
+    }
     Ok(program.held.iter().map(|&v| run.held(v, leaves)).collect())
+}
+
+/// The times of one profile.
+#[derive(Default)]
+pub(crate) struct Timer {
+    pub events: Vec<Event>,
+    origin: Option<Duration>,
+    runs: u64,
+}
+
+impl Timer {
+    /// Notes that `task` has taken from `start` to now.
+    fn note(&mut self, task: &Arc<Task>, start: Duration) {
+        let time = crate::clock::now() - start;
+        let origin = *self.origin.get_or_insert(start);
+        self.events.push(Event { task: task.clone(), run: Some(self.runs), start: start - origin, time });
+    }
 }
 
 /// For each step, the slots whose value is read there for the last time.

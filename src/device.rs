@@ -1,6 +1,7 @@
 //! A device: an engine that runs programs, its memory, and one place where errors arrive.
 
 mod memory;
+mod profile;
 mod upload;
 
 pub(crate) use memory::{Chunk, Storage};
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::gpu;
 use crate::kernel::Target;
 use crate::op::Scalar;
+use crate::profile::Tasks;
 use crate::program::{Listing, Program};
 use crate::shape::Spec;
 use crate::tensor::{Flow, Tensor};
@@ -84,6 +86,7 @@ struct Inner {
     /// Set by tests that compare with node-at-a-time execution.
     stepwise: AtomicBool,
     timings: Timings,
+    profiler: profile::Profiler,
 }
 
 pub(crate) enum Engine {
@@ -104,6 +107,8 @@ struct Plan {
     listing: Listing,
     program: Program,
     ready: Ready,
+    /// What a profile calls its dispatches; made by the first.
+    tasks: OnceLock<Tasks>,
 }
 
 enum Ready {
@@ -186,6 +191,7 @@ impl Device {
             one: OnceLock::new(),
             stepwise: AtomicBool::new(false),
             timings: Timings::default(),
+            profiler: profile::Profiler::default(),
         };
         Device(Arc::new(inner))
     }
@@ -375,7 +381,14 @@ impl Device {
     pub(crate) async fn read(&self, storage: &Storage, spec: Spec) -> Result<Vec<f64>> {
         match (&self.0.engine, storage) {
             (_, Storage::Host(data)) => Ok(data.to_vec()),
-            (Engine::Gpu(gpu), Storage::Gpu(cell)) => gpu.read(cell, spec).await,
+            (Engine::Gpu(gpu), Storage::Gpu(cell)) => {
+                let reading = {
+                    let mut session = self.0.profiler.session();
+                    let timer = session.as_mut().and_then(|s| s.as_mut()).map(|s| s.gpu_timer());
+                    gpu.read(cell, spec, timer)?
+                };
+                reading.values(gpu).await
+            }
             (Engine::Cpu(_), Storage::Gpu(_)) => unreachable!("operands are on one device"),
         }
     }
@@ -390,14 +403,18 @@ impl Device {
     ) -> Result<(Vec<Storage>, Duration)> {
         let plan = self.plan(listing)?;
         let planned = crate::clock::now();
+        let mut session = self.0.profiler.session();
+        let session = session.as_mut().and_then(|s| s.as_mut());
         let results = match (&self.0.engine, &plan.ready) {
             (Engine::Cpu(precision), Ready::Cpu(slots)) => {
                 // As on a GPU, a program sees the variables before or after another thread's update, never between.
                 let _whole = self.0.whole.lock().unwrap_or_else(PoisonError::into_inner);
-                cpu::run(&plan.program, slots, *precision, leaves, scalars)?
+                let timer = session.map(|s| s.host(plan.tasks()));
+                cpu::run(&plan.program, slots, *precision, leaves, scalars, timer)?
             }
             (Engine::Gpu(gpu), Ready::Gpu(recording)) => {
-                gpu.run(&plan.program, recording, leaves, scalars)?
+                let timer = session.map(|s| s.gpu(plan.tasks()));
+                gpu.run(&plan.program, recording, leaves, scalars, timer)?
             }
             _ => unreachable!("a plan belongs to its device"),
         };
@@ -434,7 +451,8 @@ impl Device {
             Engine::Cpu(_) => Ready::Cpu(cpu::Slots::default()),
             Engine::Gpu(gpu) => Ready::Gpu(Box::new(gpu.record(&program)?)),
         };
-        let plan = Arc::new(Plan { fingerprint, listing: listing.clone(), program, ready });
+        let plan =
+            Arc::new(Plan { fingerprint, listing: listing.clone(), program, ready, tasks: OnceLock::new() });
         if plans.cached.len() == MAX_PLANS {
             plans.cached.remove(0);
         }
@@ -452,11 +470,13 @@ impl Device {
         scalars: &[Scalar],
     ) -> Result<Vec<Storage>> {
         match &self.0.engine {
-            Engine::Cpu(precision) => cpu::run(program, &cpu::Slots::default(), *precision, leaves, scalars),
+            Engine::Cpu(precision) => {
+                cpu::run(program, &cpu::Slots::default(), *precision, leaves, scalars, None)
+            }
             Engine::Gpu(gpu) => {
                 let recording = gpu.record(program)?;
                 gpu.fill_slots(&recording, crate::testing::POISON)?;
-                gpu.run(program, &recording, leaves, scalars)
+                gpu.run(program, &recording, leaves, scalars, None)
             }
         }
     }

@@ -4,19 +4,23 @@ pub(crate) mod adapter;
 mod buffers;
 pub(crate) mod fault;
 mod pipeline;
+mod profile;
+mod readback;
 mod recording;
 pub mod shader;
 
 pub use adapter::AdapterEntry;
 pub(crate) use buffers::{Cell, Region};
+pub(crate) use profile::Timer;
 pub(crate) use recording::Recording;
 
 use crate::device::{Counters, Pick, Storage};
 use crate::error::{Error, Result};
 use crate::kernel::Target;
 use crate::op::Scalar;
+use crate::profile::Tasks;
 use crate::program::Program;
-use crate::shape::{DType, Spec};
+use crate::shape::Spec;
 use buffers::Pool;
 use fault::Funnel;
 use pipeline::Pipelines;
@@ -189,19 +193,23 @@ impl Engine {
         Ok(recording)
     }
 
-    /// Replays a recording and returns where the held values are.
+    /// Replays a recording and returns where the held values are. With a timer, everything is timed.
     pub fn run(
         &self,
         program: &Program,
         recording: &Recording,
         leaves: &[Storage],
         scalars: &[Scalar],
+        timer: Option<(&mut Timer, &Tasks)>,
     ) -> Result<Vec<Storage>> {
         self.check()?;
         let _turn = self.turn();
         let mut in_flight = self.in_flight.lock().unwrap();
         let mut encoder = self.encoder();
-        let held = recording.encode(self, program, &mut encoder, leaves, scalars)?;
+        let held = match timer {
+            None => recording.encode(self, program, &mut encoder, leaves, scalars)?,
+            Some(timer) => recording.encode_timed(self, program, &mut encoder, leaves, scalars, timer)?,
+        };
         let index = self.submit(encoder)?;
         in_flight.push_back(index);
         if in_flight.len() > MAX_IN_FLIGHT
@@ -290,52 +298,5 @@ impl Engine {
             Err(_) => self.funnel.lost("the driver failed while the device was polled".into()),
         }
         self.check()
-    }
-
-    /// Copies a value back to the host.
-    pub async fn read(&self, cell: &Arc<Cell>, spec: Spec) -> Result<Vec<f64>> {
-        self.check()?;
-        if spec.elements() == 0 {
-            return Ok(Vec::new());
-        }
-        let turn = self.turn();
-        let staging = self.pool.take_staging(spec.bytes())?;
-        {
-            let _queue = self.in_flight.lock().unwrap();
-            let mut encoder = self.encoder();
-            cell.copy_to(&mut encoder, staging.buffer(), 0, spec.bytes());
-            self.submit(encoder)?;
-        }
-        let slice = staging.buffer().slice(..spec.bytes());
-        let _unmap = Unmap(staging.buffer());
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        slice.map_async(wgpu::MapMode::Read, move |result| {
-            let _ = sender.send(result);
-        });
-        #[cfg(not(target_arch = "wasm32"))]
-        self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
-        drop(turn);
-        match receiver.receive().await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => self.funnel.lost(error.to_string()),
-            None => self.funnel.lost("the device dropped a read".into()),
-        }
-        self.check()?;
-        let view = slice.get_mapped_range().map_err(|e| Error::Validation { message: e.to_string() })?;
-        let word = |b: &[u8]| [b[0], b[1], b[2], b[3]];
-        let values = match spec.dtype {
-            DType::F32 => view.chunks_exact(4).map(|b| f32::from_le_bytes(word(b)) as f64).collect(),
-            DType::U32 => view.chunks_exact(4).map(|b| u32::from_le_bytes(word(b)) as f64).collect(),
-        };
-        Ok(values)
-    }
-}
-
-/// Takes a buffer back from the host, also when a read is given up half-way.
-struct Unmap<'a>(&'a wgpu::Buffer);
-
-impl Drop for Unmap<'_> {
-    fn drop(&mut self) {
-        self.0.unmap();
     }
 }

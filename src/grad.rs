@@ -1,5 +1,6 @@
 //! Backward: walks the graph behind a value and appends the gradient rules' nodes. Engines know nothing of it.
 
+use crate::caller::{Caller, on_behalf_of};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::op::GradIo;
@@ -7,6 +8,7 @@ use crate::tensor::{Flow, Tensor};
 use crate::trace::{Node, Source, no_grad};
 use crate::variable::Variable;
 use std::collections::{BTreeMap, HashMap};
+use std::panic::Location;
 use std::sync::Arc;
 
 /// What a gradient belongs to.
@@ -132,7 +134,8 @@ fn cotangents(root: &Tensor, dy: &Tensor, keep: &[Key]) -> Result<(ByKey, ByKey)
     let mut nodes: HashMap<u64, Arc<Node>> = HashMap::new();
     open.insert((last.id, *output), dy.clone());
     nodes.insert(last.id, last.clone());
-    no_grad(|| {
+    let asked = Caller::backward(Location::caller());
+    let differentiate = || {
         // Ids ascend along every edge, so the largest id has all its gradients when it is taken.
         while let Some((&(id, _), _)) = open.last_key_value() {
             let node = nodes.remove(&id).expect("an open gradient belongs to a known node");
@@ -147,7 +150,8 @@ fn cotangents(root: &Tensor, dy: &Tensor, keep: &[Key]) -> Result<(ByKey, ByKey)
                 continue;
             }
             let sources = node.sources()?;
-            let gradients = node_gradients(device, &node, &sources, &dys);
+            let of_node = Caller::backward(node.caller.location);
+            let gradients = on_behalf_of(of_node, || node_gradients(device, &node, &sources, &dys));
             for ((source, gradient), &through) in sources.iter().zip(gradients).zip(&node.through) {
                 let Some(gradient) = gradient else { continue };
                 match source {
@@ -163,7 +167,8 @@ fn cotangents(root: &Tensor, dy: &Tensor, keep: &[Key]) -> Result<(ByKey, ByKey)
             }
         }
         Ok((of_leaves, kept))
-    })
+    };
+    no_grad(|| on_behalf_of(asked, differentiate))
 }
 
 fn accumulate(entry: std::collections::btree_map::Entry<'_, (u64, usize), Tensor>, gradient: Tensor) {

@@ -19,6 +19,7 @@
 //! - Same adapter, driver, build and seed: the same bits.
 #![forbid(unsafe_code)]
 
+mod caller;
 pub mod checkpoint;
 mod clock;
 mod cpu;
@@ -35,6 +36,7 @@ pub mod optim;
 pub mod parallel;
 pub mod params;
 pub mod pointwise;
+pub mod profile;
 mod program;
 pub mod schedule;
 mod shape;

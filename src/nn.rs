@@ -4,17 +4,31 @@
 //! layer trait: a model is a struct of your own whose `forward` calls those of its parts. What differs between training and
 //! evaluation takes a [`Mode`].
 
-mod batch_norm2d;
+mod adaptive_pool;
+mod batch_norm;
+mod conv1d;
 mod conv2d;
+mod conv_transpose1d;
+mod conv_transpose2d;
 mod dropout;
+mod embedding;
 mod linear;
+mod pool1d;
 mod pool2d;
+mod row_norm;
 
-pub use batch_norm2d::{BatchNorm2d, BatchNorm2dConfig, RunningStats};
+pub use adaptive_pool::{AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d};
+pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNormConfig, RunningStats};
+pub use conv_transpose1d::ConvTranspose1d;
+pub use conv_transpose2d::ConvTranspose2d;
+pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use linear::Linear;
+pub use pool1d::{AvgPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use row_norm::{GroupNorm, InstanceNorm, LayerNorm, NormConfig};
 
 use crate::tensor::Tensor;
 

@@ -16,6 +16,7 @@ pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
 pub use rmsprop::{RmsProp, RmsPropConfig};
 pub use sgd::{Sgd, SgdConfig};
 
+use crate::caller::{Caller, on_behalf_of};
 use crate::checkpoint::{CheckpointError, OPTIMIZER, TensorFile, Tensors};
 use crate::error::Result;
 use crate::grad::Gradients;
@@ -28,6 +29,7 @@ use crate::variable::Variable;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{Read, Seek};
+use std::panic::Location;
 use std::sync::Arc;
 
 /// How one optimiser turns gradients into updates: its configuration, and the op that it appends.
@@ -264,7 +266,7 @@ impl<R: Rule> Optimizer<R> {
             due.extend(flat.runs(&self.params, &placed, |m| (m.group, self.rule.phase(m.steps))));
             stepped.extend(placed.into_iter().map(|member| (index, member)));
         }
-        self.append(&due);
+        on_behalf_of(Caller::forward(Location::caller()), || self.append(&due));
         self.params.device().run()?;
         stepped.into_iter().for_each(|(arena, member)| self.arenas[arena].members[member].steps += 1);
         Ok(())
@@ -487,6 +489,8 @@ impl fmt::Debug for Flat {
 /// When there are no gradients.
 #[track_caller]
 pub fn clip_grad_norm(gradients: &[Tensor], max_norm: f64, norm_type: f64) -> (Vec<Tensor>, Tensor) {
-    let (norm, factor) = clip_factor(gradients, max_norm, norm_type);
-    (gradients.iter().map(|g| g.mul(&factor)).collect(), norm)
+    on_behalf_of(Caller::forward(Location::caller()), || {
+        let (norm, factor) = clip_factor(gradients, max_norm, norm_type);
+        (gradients.iter().map(|g| g.mul(&factor)).collect(), norm)
+    })
 }

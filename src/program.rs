@@ -8,6 +8,7 @@ pub(crate) mod fuse;
 pub(crate) mod lower;
 pub(crate) mod memory;
 
+use crate::caller::Caller;
 use crate::device::Chunk;
 use crate::error::Result;
 use crate::kernel::{Candidate, Dispatch, Target};
@@ -17,7 +18,6 @@ use crate::shape::Spec;
 use crate::variable::Site;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::panic::Location;
 use std::sync::Arc;
 
 /// What a trace asks to be run: nodes in program order, with everything that a plan depends on and nothing else.
@@ -38,7 +38,8 @@ pub(crate) struct Listed {
     pub outputs: Vec<Spec>,
     /// How many scalars it takes from the run's list, in order.
     pub scalars: usize,
-    pub caller: &'static Location<'static>,
+    /// No part of what makes two listings equal: the plan of the first is used for both.
+    pub caller: Caller,
 }
 
 /// Where an operand comes from.
@@ -132,13 +133,21 @@ pub(crate) struct Step {
     pub outputs: Vec<ValueId>,
     /// Indices into the run's scalars.
     pub scalars: Vec<usize>,
-    pub caller: &'static Location<'static>,
+    /// What it computes, as it was asked for: more than one after fusion.
+    pub asked: Vec<Asked>,
     /// The kernels; `None` for the CPU engine, and where there is nothing to compute.
     pub kernels: Option<Candidate>,
     /// Buffers of the candidate's scratch.
     pub scratch: Vec<usize>,
     /// For ops that place their inputs: those that did not come to lie there by themselves.
     pub unplaced: Vec<Unplaced>,
+}
+
+/// An op that was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub op: &'static str,
+    pub caller: Caller,
 }
 
 /// An input of a placing step that lies elsewhere and is copied when the step runs.
@@ -148,6 +157,16 @@ pub(crate) struct Unplaced {
     pub offset: u64,
     /// What copies it on a GPU.
     pub dispatches: Vec<Dispatch>,
+}
+
+/// One dispatch of a program, and what it is for.
+pub(crate) struct Job<'a> {
+    /// The step's index.
+    pub index: usize,
+    pub step: &'a Step,
+    /// The input that it copies to its place; `None` for a kernel of the step's candidate.
+    pub copy: Option<&'a Unplaced>,
+    pub dispatch: &'a Dispatch,
 }
 
 /// Where a value lies during a run.
@@ -272,7 +291,7 @@ impl Program {
                     inputs,
                     outputs,
                     scalars: (scalar..scalar + node.scalars).collect(),
-                    caller: node.caller,
+                    asked: vec![Asked { op: node.op.name(), caller: node.caller }],
                     kernels: None,
                     scratch: Vec::new(),
                     unplaced: Vec::new(),
@@ -296,6 +315,17 @@ impl Program {
     pub fn specs(&self, step: &Step) -> (Vec<Spec>, Vec<Spec>) {
         let of = |ids: &[ValueId]| ids.iter().map(|&v| self.values[v].spec).collect();
         (of(&step.inputs), of(&step.outputs))
+    }
+
+    /// What a GPU runs, in order.
+    pub fn jobs(&self) -> impl Iterator<Item = Job<'_>> {
+        self.steps.iter().enumerate().flat_map(|(index, step)| {
+            let copies = step.unplaced.iter().flat_map(move |copy| {
+                copy.dispatches.iter().map(move |dispatch| Job { index, step, copy: Some(copy), dispatch })
+            });
+            let kernels = step.kernels.iter().flat_map(|k| &k.dispatches);
+            copies.chain(kernels.map(move |dispatch| Job { index, step, copy: None, dispatch }))
+        })
     }
 
     /// Bytes of the buffers that values share.
@@ -352,6 +382,19 @@ impl fmt::Display for Program {
 }
 
 impl Step {
+    /// To which line the step is put down: where the op that it began with was asked for.
+    pub fn caller(&self) -> Caller {
+        self.asked[0].caller
+    }
+
+    /// What was fused into one step: an element-wise chain, or the ops that joined the first; empty without fusion.
+    pub fn fused(&self) -> String {
+        match self.op.pointwise() {
+            Some(chain) if chain.only_step().is_none() => chain.to_string(),
+            _ => self.asked[1..].iter().map(|a| a.op).collect::<Vec<_>>().join(" "),
+        }
+    }
+
     /// The chunks that the step updates in place.
     pub fn updated<'a>(&'a self, values: &'a [Value]) -> impl Iterator<Item = &'a Arc<Site>> {
         self.op.updates().iter().filter_map(move |&i| match &values[self.inputs[i]].origin {

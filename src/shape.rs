@@ -26,6 +26,12 @@ impl Shape {
         Shape { dims: all, rank: dims.len() }
     }
 
+    /// A shape from its sizes, or `None` where [`new`](Shape::new) panics: for the sizes that a shape rule has
+    /// derived.
+    pub fn checked(dims: &[usize]) -> Option<Self> {
+        (dims.len() <= MAX_RANK && countable(dims)).then(|| Shape::new(dims))
+    }
+
     /// The shape of a scalar: no axes, one element.
     pub fn scalar() -> Self {
         Shape::default()

@@ -5,6 +5,7 @@
 //! alive as the graph behind their results, so a gradient can be taken after its value was read: values that were not
 //! kept are computed again, effects are not.
 
+use crate::caller::{self, Caller};
 use crate::device::{Device, Storage};
 use crate::error::{Error, Result};
 use crate::op::{Op, Scalar};
@@ -61,7 +62,7 @@ pub(crate) struct Node {
     pub wants: Vec<bool>,
     /// Through which of them they flow on.
     pub through: Vec<bool>,
-    pub caller: &'static Location<'static>,
+    pub caller: Caller,
     trace: Weak<Mutex<Trace>>,
     inputs: Mutex<Inputs>,
     ran: AtomicBool,
@@ -101,7 +102,7 @@ impl Node {
     pub fn sources(&self) -> Result<Vec<Source>> {
         let inputs = self.inputs.lock().unwrap();
         match inputs.released {
-            true => Err(Error::Released { op: self.op.name(), caller: self.caller }),
+            true => Err(Error::Released { op: self.op.name(), caller: self.caller.location }),
             false => Ok(inputs.sources.clone()),
         }
     }
@@ -218,7 +219,7 @@ pub(crate) fn append(
     inputs: &[&Tensor],
     scalars: &[Scalar],
     outputs: &[Spec],
-    caller: &'static Location<'static>,
+    location: &'static Location<'static>,
 ) -> Vec<Tensor> {
     let trace = device.trace();
     for input in inputs {
@@ -248,7 +249,7 @@ pub(crate) fn append(
         needs_grad,
         wants: inputs.iter().map(|t| needs_grad && t.needs_grad()).collect(),
         through: inputs.iter().map(|t| needs_grad && t.flow() == Flow::Through).collect(),
-        caller,
+        caller: caller::of(location),
         trace: Arc::downgrade(&trace),
         inputs: Mutex::new(Inputs { sources, released: false }),
         ran: AtomicBool::new(false),

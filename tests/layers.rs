@@ -3,10 +3,13 @@
 mod support;
 
 use recurve::nn::{
-    AvgPool2d, BatchNorm2d, BatchNorm2dConfig, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Mode,
-    RunningStats,
+    AvgPool2d, BatchNorm2d, BatchNormConfig, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Dropout,
+    Flatten, Linear, MaxPool2d, Mode, RunningStats,
 };
-use recurve::ops::conv2d::Conv2dConfig;
+use recurve::ops::conv_transpose1d::ConvTranspose1dConfig;
+use recurve::ops::conv_transpose2d::ConvTranspose2dConfig;
+use recurve::ops::conv1d::{Conv1dConfig, Padding1d};
+use recurve::ops::conv2d::{Conv2dConfig, Padding};
 use recurve::{Device, Params, Tensor, no_grad};
 
 fn ramp(dev: &Device, shape: &[usize]) -> Tensor {
@@ -40,6 +43,63 @@ fn names_and_shapes_are_pytorchs() {
     assert_eq!(named, want);
     assert_eq!(p.counters()[0].name(), "layer1.0.bn1.num_batches_tracked");
     assert_eq!(p.elements(), 8 * 3 * 15 + 16 + 90);
+}
+
+#[test]
+fn convolutions_start_within_pytorchs_bounds() {
+    let dev = Device::cpu();
+    let p = Params::new(&dev, 5);
+    let grouped = ConvTranspose2dConfig { groups: 2, ..Default::default() };
+    Conv1d::new(&p.at("conv1d"), 6, 64, 5, Conv1dConfig { groups: 2, ..Default::default() });
+    ConvTranspose2d::new(&p.at("up2d"), 6, 64, [2, 3], grouped);
+    ConvTranspose1d::new(&p.at("up1d"), 6, 64, 4, Default::default());
+    let named: Vec<String> = p.named().iter().map(|p| format!("{p:?}")).collect();
+    let want = [
+        "conv1d.weight [64, 3, 5]",
+        "conv1d.bias [64]",
+        "up2d.weight [6, 32, 2, 3]",
+        "up2d.bias [64]",
+        "up1d.weight [6, 64, 4]",
+        "up1d.bias [64]",
+    ];
+    assert_eq!(named, want);
+    // PyTorch takes the fan of axis 1, which for a transposed weight is that of the results.
+    for (layer, fan) in [("conv1d", 3.0 * 5.0), ("up2d", 32.0 * 6.0), ("up1d", 64.0 * 4.0f32)] {
+        for name in ["weight", "bias"] {
+            let values = p.get(&format!("{layer}.{name}")).unwrap().tensor().to_vec().unwrap();
+            let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            let bound = 1.0 / fan.sqrt();
+            assert!((0.85 * bound..=bound).contains(&largest), "{layer}.{name}: {largest}, not {bound}");
+        }
+    }
+}
+
+#[test]
+fn an_autoencoder_gives_its_inputs_shape() {
+    for dev in support::devices() {
+        let p = Params::new(&dev, 1);
+        let same = Conv2dConfig { padding: Padding::Same, ..Default::default() };
+        let down = Conv2dConfig { stride: [2, 2], padding: 1.into(), ..Default::default() };
+        let double = ConvTranspose2dConfig { stride: [2, 2], padding: [1, 1], ..Default::default() };
+        let first = Conv2d::new(&p.at("first"), 1, 3, 4, same);
+        let encode = Conv2d::new(&p.at("encode"), 3, 4, 3, down);
+        let decode = ConvTranspose2d::new(&p.at("decode"), 4, 1, 4, double);
+        let x = ramp(&dev, &[2, 1, 8, 10]);
+        let y = decode.forward(&encode.forward(&first.forward(&x)).relu());
+        assert_eq!(y.shape(), x.shape());
+
+        let same = Conv1dConfig { padding: Padding1d::Same, ..Default::default() };
+        let double = ConvTranspose1dConfig { stride: 2, padding: 1, output_padding: 1, ..Default::default() };
+        let rows = Conv1d::without_bias(&p.at("rows"), 2, 3, 4, same);
+        let up = ConvTranspose1d::without_bias(&p.at("up"), 3, 2, 3, double);
+        let z = up.forward(&rows.forward(&ramp(&dev, &[2, 2, 7])));
+        assert_eq!(z.shape().dims(), [2, 2, 14]);
+        let gradients = y.square().sum(&[0, 1, 2, 3]).add(&z.square().sum(&[0, 1, 2])).backward();
+        for param in p.named() {
+            let gradient = param.gradient(&gradients).unwrap().to_vec().unwrap();
+            assert!(gradient.iter().any(|&g| g != 0.0), "{dev:?} {param:?}");
+        }
+    }
 }
 
 #[test]
@@ -81,7 +141,7 @@ fn running_statistics_move_in_training_only() {
     for dev in support::devices() {
         for momentum in [Some(0.25), None] {
             let p = Params::new(&dev, 0);
-            let config = BatchNorm2dConfig { momentum, ..Default::default() };
+            let config = BatchNormConfig { momentum, ..Default::default() };
             let bn = BatchNorm2d::new(&p.at("bn"), 3, config);
             let mut want = [(0.0, 1.0); 3];
             for step in 1..4 {
@@ -124,7 +184,7 @@ fn running_statistics_move_in_training_only() {
 fn without_running_statistics_evaluation_uses_the_batch() {
     let dev = Device::cpu();
     let p = Params::new(&dev, 0);
-    let config = BatchNorm2dConfig { track_running_stats: false, affine: false, ..Default::default() };
+    let config = BatchNormConfig { track_running_stats: false, affine: false, ..Default::default() };
     let bn = BatchNorm2d::new(&p.at("bn"), 2, config);
     assert!(p.named().is_empty() && p.counters().is_empty());
     let x = ramp(&dev, &[3, 2, 2, 2]);

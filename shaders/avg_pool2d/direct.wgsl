@@ -1,6 +1,6 @@
 // The mean of each window: one thread per result; the window is clipped to the image once.
 
-const COUNT_PAD: bool = true; // the divisor counts padding (but nothing beyond it)
+const DIVISOR: u32 = 0u; // 0: positions inside the padded image, 1: inside the image, 2: p.divisor
 
 struct Params {
     len: u32, // N * C * P * Q
@@ -14,6 +14,7 @@ struct Params {
     stride_w: u32,
     pad_h: u32,
     pad_w: u32,
+    divisor: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -52,8 +53,10 @@ fn main(
         sum += line;
     }
     var count = (bottom - top) * (right - left);
-    if (!COUNT_PAD) {
+    if (DIVISOR == 1u) {
         count = (h_end - h_first) * (w_end - w_first);
+    } else if (DIVISOR == 2u) {
+        count = p.divisor;
     }
     y[id] = sum / f32(count);
 }

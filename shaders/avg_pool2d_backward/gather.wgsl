@@ -1,6 +1,6 @@
 // dx of average pooling: each element adds up dy / divisor of the windows that cover it. One thread per element.
 
-const COUNT_PAD: bool = true; // the divisor counts padding (but nothing beyond it)
+const DIVISOR: u32 = 0u; // 0: positions inside the padded image, 1: inside the image, 2: p.divisor
 
 struct Params {
     len: u32, // N * C * H * W
@@ -14,6 +14,7 @@ struct Params {
     stride_w: u32,
     pad_h: u32,
     pad_w: u32,
+    divisor: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -22,7 +23,7 @@ struct Params {
 
 // How many positions of a window that starts at `start` count along an axis.
 fn extent(start: u32, kernel: u32, size: u32, pad: u32) -> u32 {
-    if (COUNT_PAD) {
+    if (DIVISOR == 0u) {
         return min(start + kernel, size + 2u * pad) - start;
     }
     return min(start + kernel, size + pad) - max(start, pad);
@@ -50,7 +51,8 @@ fn main(
         let high = extent(row * p.stride_h, p.kernel_h, p.h, p.pad_h);
         for (var col = col_first; col < col_end; col++) {
             let wide = extent(col * p.stride_w, p.kernel_w, p.w, p.pad_w);
-            sum += dy[plane + row * p.out_w + col] / f32(high * wide);
+            let count = select(high * wide, p.divisor, DIVISOR == 2u);
+            sum += dy[plane + row * p.out_w + col] / f32(count);
         }
     }
     dx[id] = sum;

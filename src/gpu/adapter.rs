@@ -101,7 +101,10 @@ impl AdapterEntry {
 
     /// The optional features that Recurve makes use of, as far as the adapter has them.
     fn features(&self) -> wgpu::Features {
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
+        let kernels = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
+        // For profiles; a browser has the first of them only.
+        let clocks = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS;
+        let wanted = kernels | clocks;
         self.adapter.features() & wanted
     }
 

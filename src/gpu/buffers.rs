@@ -47,6 +47,12 @@ impl Region {
         cell
     }
 
+    /// Bytes of the values that somebody still holds here.
+    pub fn resident_bytes(&self) -> u64 {
+        let residents = self.residents.lock().unwrap();
+        residents.iter().filter_map(Weak::upgrade).map(|cell| cell.resident_bytes()).sum()
+    }
+
     /// Copies the values that somebody still holds to buffers of their own. Says whether there were any.
     pub fn evict(&self, pool: &Arc<Pool>, encoder: &mut wgpu::CommandEncoder) -> Result<bool> {
         let residents = std::mem::take(&mut *self.residents.lock().unwrap());
@@ -90,6 +96,13 @@ impl Cell {
                 encoder.copy_buffer_to_buffer(region.buffer(), *from, target, offset, bytes);
             }
             At::Pooled(p) => encoder.copy_buffer_to_buffer(p.buffer(), p.offset(), target, offset, bytes),
+        }
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        match &*self.0.lock().unwrap() {
+            At::Region { bytes, .. } => *bytes,
+            At::Pooled(_) => 0,
         }
     }
 
@@ -181,9 +194,15 @@ impl Pool {
     }
 
     /// A buffer for the uniform parameters of a recording.
-    pub fn uniform(&self, bytes: u64) -> Result<UniformBuffer> {
+    pub fn uniform(&self, bytes: u64) -> Result<OwnBuffer> {
         use wgpu::BufferUsages as U;
-        Ok(UniformBuffer(self.create(bytes.max(ALIGN), U::UNIFORM | U::COPY_DST, "parameters")?))
+        Ok(OwnBuffer(self.create(bytes.max(ALIGN), U::UNIFORM | U::COPY_DST, "parameters")?))
+    }
+
+    /// A buffer that results of queries are put into.
+    pub fn queries(&self, bytes: u64) -> Result<OwnBuffer> {
+        use wgpu::BufferUsages as U;
+        Ok(OwnBuffer(self.create(bytes, U::QUERY_RESOLVE | U::COPY_SRC, "queries")?))
     }
 
     /// Slots of at least the given sizes for one recording. All recordings share them, each takes the best fit.
@@ -277,10 +296,10 @@ fn size_class(bytes: u64) -> u64 {
     bytes.next_multiple_of(step)
 }
 
-/// A uniform buffer of one recording.
-pub(crate) struct UniformBuffer(Tracked);
+/// A buffer of one recording or profile.
+pub(crate) struct OwnBuffer(Tracked);
 
-impl UniformBuffer {
+impl OwnBuffer {
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.0.buffer
     }

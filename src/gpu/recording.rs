@@ -1,13 +1,15 @@
 //! A program made ready: pipelines, buffers and bind groups made once, then replayed in one pass and one submit.
 
-use super::buffers::{Cell, Region, UniformBuffer};
+use super::buffers::{Cell, OwnBuffer, Region};
 use super::pipeline::Pipeline;
+use super::profile::Timer;
 use super::{Engine, Made};
 use crate::device::Storage;
 use crate::error::Result;
 use crate::kernel::{Access, Bind, Dispatch};
 use crate::op::Scalar;
-use crate::program::{Origin, Place, Program, Step, ValueId};
+use crate::profile::{Task, Tasks};
+use crate::program::{Job, Origin, Place, Program, Step, ValueId};
 use crate::shape::ALIGN;
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -15,10 +17,20 @@ use std::sync::{Arc, Mutex};
 
 /// One dispatch, ready to be encoded.
 struct Encoded {
+    /// Its index among the program's jobs.
+    job: usize,
     label: String,
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
+}
+
+impl Encoded {
+    fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(self.groups[0], self.groups[1], self.groups[2]);
+    }
 }
 
 /// A program on a GPU.
@@ -27,7 +39,7 @@ pub(crate) struct Recording {
     slots: Vec<Arc<Region>>,
     /// Arena chunks that the program writes values into, or updates.
     written: Vec<Arc<Region>>,
-    uniform: UniformBuffer,
+    uniform: OwnBuffer,
     parameters: Mutex<Parameters>,
 }
 
@@ -45,24 +57,15 @@ const UNIFORM_ALIGN: usize = 256;
 impl Recording {
     pub fn new(engine: &Engine, program: &Program) -> Result<Self> {
         let slots = engine.pool.slots(&program.buffers)?;
-        let mut jobs: Vec<(&Step, &Dispatch, Buffers<'_>)> = Vec::new();
-        for step in &program.steps {
-            for copy in &step.unplaced {
-                let buffers =
-                    |d| (step, d, Buffers::Copy { input: copy.value, offset: copy.offset, program, step });
-                jobs.extend(copy.dispatches.iter().map(buffers));
-            }
-            for dispatch in step.kernels.iter().flat_map(|k| &k.dispatches) {
-                jobs.push((step, dispatch, Buffers::Step { program, step }));
-            }
-        }
+        let jobs: Vec<Job<'_>> = program.jobs().collect();
         let mut parameters = Parameters { bytes: Vec::new(), scalars: Vec::new(), uploaded: false };
-        let offsets: Vec<u64> = jobs.iter().map(|(step, d, _)| parameters.push(step, d)).collect();
+        let offsets: Vec<u64> = jobs.iter().map(|j| parameters.push(j.step, j.dispatch)).collect();
         let uniform = engine.pool.uniform(parameters.bytes.len() as u64)?;
-        let all: Vec<&Dispatch> = jobs.iter().map(|(_, d, _)| *d).collect();
+        let all: Vec<&Dispatch> = jobs.iter().map(|j| j.dispatch).collect();
         let pipelines = engine.pipelines.get(&all)?;
         let mut dispatches = Vec::new();
-        for (((step, dispatch, buffers), pipeline), offset) in jobs.iter().zip(pipelines).zip(offsets) {
+        for (job, ((this, pipeline), offset)) in jobs.iter().zip(pipelines).zip(offsets).enumerate() {
+            let (step, dispatch) = (this.step, this.dispatch);
             if dispatch.groups.contains(&0) {
                 continue;
             }
@@ -73,7 +76,7 @@ impl Recording {
                     .map(|(i, (&bind, &(_, access)))| {
                         // Empty operands are bound to something that exists; no kernel touches them.
                         let nothing = nothing[(access == Access::ReadWrite) as usize].buffer();
-                        buffers.find(&slots, bind).unwrap_or((nothing, i as u64 * ALIGN, ALIGN))
+                        find(program, this, &slots, bind).unwrap_or((nothing, i as u64 * ALIGN, ALIGN))
                     })
                     .collect();
             let params = (uniform.buffer(), offset, dispatch.params.len() as u64);
@@ -81,6 +84,7 @@ impl Recording {
             let variant = step.kernels.as_ref().map_or("copy", |k| k.variant);
             let label = format!("{}.{variant} {}", step.op.name(), dispatch.kernel.name);
             dispatches.push(Encoded {
+                job,
                 label,
                 pipeline,
                 bind_group,
@@ -106,9 +110,7 @@ impl Recording {
         leaves: &[Storage],
         scalars: &[Scalar],
     ) -> Result<Vec<Storage>> {
-        for region in self.slots.iter().chain(&self.written) {
-            region.evict(&engine.pool, encoder)?;
-        }
+        self.encode_moves(engine, encoder)?;
         for (&value, storage) in program.leaves.iter().zip(leaves) {
             let bytes = program.values[value].spec.bytes();
             if let (Place::Slot(slot), true) = (&program.places[value], bytes > 0) {
@@ -118,13 +120,55 @@ impl Recording {
         self.parameters.lock().unwrap().upload(engine, &self.uniform, scalars);
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for d in &self.dispatches {
-                pass.set_pipeline(&d.pipeline.pipeline);
-                pass.set_bind_group(0, &d.bind_group, &[]);
-                pass.dispatch_workgroups(d.groups[0], d.groups[1], d.groups[2]);
-            }
+            self.dispatches.iter().for_each(|d| d.encode(&mut pass));
         }
         program.held.iter().map(|&v| self.held(engine, program, v, leaves)).collect()
+    }
+
+    /// [`encode`](Recording::encode), timing every copy and dispatch.
+    pub fn encode_timed(
+        &self,
+        engine: &Engine,
+        program: &Program,
+        encoder: &mut wgpu::CommandEncoder,
+        leaves: &[Storage],
+        scalars: &[Scalar],
+        (timer, tasks): (&mut Timer, &Tasks),
+    ) -> Result<Vec<Storage>> {
+        timer.begin_run();
+        let moved: u64 = self.overwritten().map(|r| r.resident_bytes()).sum();
+        if moved > 0 {
+            timer.copy(engine, encoder, &Task::copy("held", moved), |e| self.encode_moves(engine, e))?;
+        }
+        for ((&value, storage), task) in program.leaves.iter().zip(leaves).zip(&tasks.leaves) {
+            let bytes = program.values[value].spec.bytes();
+            if let (Place::Slot(slot), true) = (&program.places[value], bytes > 0) {
+                let target = self.slots[*slot].buffer();
+                timer.copy(engine, encoder, task, |e| {
+                    storage.gpu().copy_to(e, target, 0, bytes);
+                    Ok(())
+                })?;
+            }
+        }
+        self.parameters.lock().unwrap().upload(engine, &self.uniform, scalars);
+        for dispatch in &self.dispatches {
+            timer.dispatch(engine, encoder, &tasks.work[dispatch.job], |pass| dispatch.encode(pass))?;
+        }
+        timer.finish(engine, encoder)?;
+        program.held.iter().map(|&v| self.held(engine, program, v, leaves)).collect()
+    }
+
+    /// What a replay writes, where values may still be held.
+    fn overwritten(&self) -> impl Iterator<Item = &Arc<Region>> {
+        self.slots.iter().chain(&self.written)
+    }
+
+    /// Moves held values out of the way.
+    fn encode_moves(&self, engine: &Engine, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+        for region in self.overwritten() {
+            region.evict(&engine.pool, encoder)?;
+        }
+        Ok(())
     }
 
     /// Where a held value lies after the run.
@@ -157,7 +201,7 @@ impl Parameters {
     }
 
     /// Fills in the run's scalars, and uploads if anything changed.
-    fn upload(&mut self, engine: &Engine, buffer: &UniformBuffer, scalars: &[Scalar]) {
+    fn upload(&mut self, engine: &Engine, buffer: &OwnBuffer, scalars: &[Scalar]) {
         let mut changed = !self.uploaded;
         for &(at, index) in &self.scalars {
             let bytes = scalars[index].bytes();
@@ -173,45 +217,34 @@ impl Parameters {
     }
 }
 
-/// Whose buffers a dispatch's bindings name.
-enum Buffers<'a> {
-    Step {
-        program: &'a Program,
-        step: &'a Step,
-    },
-    /// A copy of `input` into the arena that is input 0, at `offset` in the arena's chunk.
-    Copy {
-        input: ValueId,
-        offset: u64,
-        program: &'a Program,
-        step: &'a Step,
-    },
-}
-
-impl Buffers<'_> {
-    /// The buffer, offset and size that a binding gets; `None` for an operand without elements.
-    fn find<'s>(&'s self, slots: &'s [Arc<Region>], bind: Bind) -> Option<(&'s wgpu::Buffer, u64, u64)> {
-        let place = |program: &'s Program, value: ValueId| -> Option<(&'s wgpu::Buffer, u64, u64)> {
-            let bytes = program.values[value].spec.padded_bytes();
-            match &program.places[value] {
-                _ if bytes == 0 => None,
-                Place::Slot(slot) => Some((slots[*slot].buffer(), 0, bytes)),
-                Place::Chunk(chunk, offset) => Some((chunk.gpu().buffer(), *offset, bytes)),
-                Place::Nowhere => None,
-            }
-        };
-        match (self, bind) {
-            (Buffers::Step { program, step }, Bind::Input(i)) => place(program, step.inputs[i]),
-            (Buffers::Step { program, step }, Bind::Output(i)) => place(program, step.outputs[i]),
-            (Buffers::Step { program, step }, Bind::Scratch(i)) => {
-                let slot = step.scratch[i];
-                Some((slots[slot].buffer(), 0, program.buffers[slot]))
-            }
-            (Buffers::Copy { input, program, .. }, Bind::Input(_)) => place(program, *input),
-            (Buffers::Copy { input, offset, program, step }, _) => {
-                let (buffer, _, _) = place(program, step.inputs[0])?;
-                Some((buffer, *offset, program.values[*input].spec.padded_bytes()))
-            }
+/// The buffer, offset and size that a binding gets; `None` for an operand without elements.
+fn find<'s>(
+    program: &'s Program,
+    job: &Job<'s>,
+    slots: &'s [Arc<Region>],
+    bind: Bind,
+) -> Option<(&'s wgpu::Buffer, u64, u64)> {
+    let place = |value: ValueId| -> Option<(&'s wgpu::Buffer, u64, u64)> {
+        let bytes = program.values[value].spec.padded_bytes();
+        match &program.places[value] {
+            _ if bytes == 0 => None,
+            Place::Slot(slot) => Some((slots[*slot].buffer(), 0, bytes)),
+            Place::Chunk(chunk, offset) => Some((chunk.gpu().buffer(), *offset, bytes)),
+            Place::Nowhere => None,
+        }
+    };
+    match (job.copy, bind) {
+        (None, Bind::Input(i)) => place(job.step.inputs[i]),
+        (None, Bind::Output(i)) => place(job.step.outputs[i]),
+        (None, Bind::Scratch(i)) => {
+            let slot = job.step.scratch[i];
+            Some((slots[slot].buffer(), 0, program.buffers[slot]))
+        }
+        (Some(copy), Bind::Input(_)) => place(copy.value),
+        // Into the arena that is input 0.
+        (Some(copy), _) => {
+            let (buffer, _, _) = place(job.step.inputs[0])?;
+            Some((buffer, copy.offset, program.values[copy.value].spec.padded_bytes()))
         }
     }
 }

@@ -59,7 +59,8 @@ impl Conv2d {
     /// `[N, in_channels, H, W]` becomes `[N, out_channels, P, Q]`.
     ///
     /// # Panics
-    /// When `x` has another number of axes or channels, or the kernel is larger than the padded image.
+    /// When `x` has another number of axes or channels, the kernel is larger than the padded image, or
+    /// [`Padding::Same`](crate::ops::conv2d::Padding) meets a stride above 1.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let bias = self.bias.as_ref().map(Param::tensor);

@@ -1,6 +1,5 @@
 //! Average pooling: `y[n, c, p, q] = Σ_{r, s} x[n, c, p·stride + r - padding, q·stride + s - padding] / divisor` over
-//! the positions inside the image. The divisor counts the positions of the window inside the padded image, or with
-//! [`Divisor::Image`] those inside the image.
+//! the positions inside the image. The divisor counts positions of the window, or is given: see [`Divisor`].
 //!
 //! | tensor | shape |
 //! |---|---|
@@ -9,7 +8,7 @@
 
 use crate::kernel::{Bind, Candidate, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
-use crate::ops::max_pool2d::{Rounding, Windows};
+use crate::ops::windows::{Rounding, Windows};
 use crate::shape::{Shape, Spec};
 use crate::tensor::Tensor;
 
@@ -21,6 +20,19 @@ pub enum Divisor {
     Padded,
     /// The positions of the window inside the image.
     Image,
+    /// This number, not 0.
+    Fixed(usize),
+}
+
+impl Divisor {
+    /// The kernels' constant `DIVISOR`.
+    fn code(self) -> u32 {
+        match self {
+            Divisor::Padded => 0,
+            Divisor::Image => 1,
+            Divisor::Fixed(_) => 2,
+        }
+    }
 }
 
 /// Average pooling over two axes. The windows have dilation 1.
@@ -37,6 +49,9 @@ impl AvgPool2d {
         if self.windows.dilation != [1, 1] {
             return expected("windows without dilation");
         }
+        if self.divisor == Divisor::Fixed(0) {
+            return expected("a divisor other than 0");
+        }
         self.windows.output(x)
     }
 
@@ -46,16 +61,13 @@ impl AvgPool2d {
             let start = index * self.windows.stride[axis];
             match self.divisor {
                 Divisor::Image => self.windows.positions(axis, index, size).count(),
-                Divisor::Padded => {
-                    (start + self.windows.kernel[axis]).min(size + 2 * self.windows.padding[axis]) - start
-                }
+                _ => (start + self.windows.kernel[axis]).min(size + 2 * self.windows.padding[axis]) - start,
             }
         };
+        if let Divisor::Fixed(divisor) = self.divisor {
+            return divisor;
+        }
         along(0, i / y[3] % y[2], h) * along(1, i % y[3], w)
-    }
-
-    fn taps(&self) -> usize {
-        self.windows.kernel[0] * self.windows.kernel[1]
     }
 }
 
@@ -73,7 +85,7 @@ impl Op for AvgPool2d {
         let (x, y) = (io.inputs[0], &mut io.outputs[0]);
         let (h, w) = (x.shape[2], x.shape[3]);
         let shape = y.shape;
-        crate::parallel::rows(y.data, 1, 4 * self.taps(), |i, y| {
+        crate::parallel::rows(y.data, 1, 4 * self.windows.taps(), |i, y| {
             let plane = &x.data[i / shape.span(2, 4) * h * w..];
             let rows = self.windows.positions(0, i / shape[3] % shape[2], h);
             let row = |r: usize| self.windows.positions(1, i % shape[3], w).map(move |c| plane[r * w + c]);
@@ -89,19 +101,19 @@ impl Op for AvgPool2d {
     fn kernels(&self, io: Io<'_>, _: &Target) -> Vec<Candidate> {
         let (x, y) = (io.inputs[0].shape, io.outputs[0].shape);
         let dispatch = direct::dispatch(self.params(x, y, y.elements()))
-            .constant("COUNT_PAD", self.divisor == Divisor::Padded)
+            .constant("DIVISOR", self.divisor.code())
             .bind(&[Bind::Input(0), Bind::Output(0)])
             .groups(y.elements().div_ceil(64) as u64)
-            .trips(((self.windows.kernel[0] + 1) * (self.windows.kernel[1] + 1)) as u64);
+            .trips(self.windows.taps_trips());
         vec![Candidate::new("direct").dispatch(dispatch)]
     }
 
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
-        Tolerance::Sum { n: self.taps() }
+        Tolerance::Sum { n: self.windows.taps() }
     }
 
     fn cost(&self, io: Io<'_>) -> Cost {
-        Cost { flops: (io.outputs[0].elements() * self.taps()) as u64, bytes: io.bytes() }
+        Cost { flops: (io.outputs[0].elements() * self.windows.taps()) as u64, bytes: io.bytes() }
     }
 }
 
@@ -119,6 +131,7 @@ impl AvgPool2d {
             stride_w: self.windows.stride[1] as u32,
             pad_h: self.windows.padding[0] as u32,
             pad_w: self.windows.padding[1] as u32,
+            divisor: if let Divisor::Fixed(n) = self.divisor { n as u32 } else { 0 },
         }
     }
 }
@@ -151,7 +164,7 @@ impl Op for AvgPool2dBackward {
         let (h, w) = (self.input[2], self.input[3]);
         let per_plane = dy.shape.span(2, 4);
         let windows = &self.pool.windows;
-        let work = 4 * self.pool.taps() * per_plane;
+        let work = 4 * self.pool.windows.taps() * per_plane;
         crate::parallel::rows(io.outputs[0].data, h * w, work, |plane, dx| {
             dx.fill(0.0);
             for i in plane * per_plane..(plane + 1) * per_plane {
@@ -182,17 +195,18 @@ impl Op for AvgPool2dBackward {
             stride_w: p.stride_w,
             pad_h: p.pad_h,
             pad_w: p.pad_w,
+            divisor: p.divisor,
         };
         let dispatch = gather::dispatch(params)
-            .constant("COUNT_PAD", self.pool.divisor == Divisor::Padded)
+            .constant("DIVISOR", self.pool.divisor.code())
             .bind(&[Bind::Input(0), Bind::Output(0)])
             .groups(x.elements().div_ceil(64) as u64)
-            .trips(2 * self.pool.windows.covering() as u64);
+            .trips(self.pool.windows.covering_trips(y));
         vec![Candidate::new("gather").dispatch(dispatch)]
     }
 
-    fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
-        Tolerance::Sum { n: self.pool.windows.covering() }
+    fn tolerance(&self, io: Io<'_>, _: usize) -> Tolerance {
+        Tolerance::Sum { n: self.pool.windows.overlap(io.inputs[0].shape) }
     }
 }
 
@@ -207,11 +221,19 @@ pub struct AvgPool2dConfig {
     pub ceil_mode: bool,
     /// Whether the divisor counts padding.
     pub count_include_pad: bool,
+    /// What sums are divided by, instead of a count.
+    pub divisor_override: Option<usize>,
 }
 
 impl Default for AvgPool2dConfig {
     fn default() -> Self {
-        AvgPool2dConfig { stride: None, padding: [0, 0], ceil_mode: false, count_include_pad: true }
+        AvgPool2dConfig {
+            stride: None,
+            padding: [0, 0],
+            ceil_mode: false,
+            count_include_pad: true,
+            divisor_override: None,
+        }
     }
 }
 
@@ -229,7 +251,7 @@ impl Tensor {
     /// The mean of each window of `[N, C, H, W]`: `[N, C, P, Q]`.
     ///
     /// # Panics
-    /// When the windows do not fit the image, or padding exceeds half a window.
+    /// When the windows do not fit the image, padding exceeds half a window, or the divisor is 0.
     #[track_caller]
     pub fn avg_pool2d_with(&self, kernel_size: [usize; 2], config: AvgPool2dConfig) -> Tensor {
         let windows = Windows {
@@ -239,7 +261,11 @@ impl Tensor {
             dilation: [1, 1],
             rounding: if config.ceil_mode { Rounding::Ceil } else { Rounding::Floor },
         };
-        let divisor = if config.count_include_pad { Divisor::Padded } else { Divisor::Image };
+        let divisor = match config.divisor_override {
+            Some(divisor) => Divisor::Fixed(divisor),
+            None if config.count_include_pad => Divisor::Padded,
+            None => Divisor::Image,
+        };
         Tensor::apply1(AvgPool2d { windows, divisor }, &[self], &[])
     }
 }
@@ -249,7 +275,7 @@ crate::kernel! {
     mod direct = "shaders/avg_pool2d/direct.wgsl";
     params {
         len: u32, h: u32, w: u32, out_h: u32, out_w: u32, kernel_h: u32, kernel_w: u32,
-        stride_h: u32, stride_w: u32, pad_h: u32, pad_w: u32,
+        stride_h: u32, stride_w: u32, pad_h: u32, pad_w: u32, divisor: u32,
     }
     bind { x: Read, y: ReadWrite }
 }
@@ -259,7 +285,7 @@ crate::kernel! {
     mod gather = "shaders/avg_pool2d_backward/gather.wgsl";
     params {
         len: u32, h: u32, w: u32, out_h: u32, out_w: u32, kernel_h: u32, kernel_w: u32,
-        stride_h: u32, stride_w: u32, pad_h: u32, pad_w: u32,
+        stride_h: u32, stride_w: u32, pad_h: u32, pad_w: u32, divisor: u32,
     }
     bind { dy: Read, dx: ReadWrite }
 }
@@ -290,7 +316,7 @@ pub fn cases() -> Vec<Case> {
             cases.push(if small { case.with_gradient() } else { case });
         }
     };
-    for divisor in [Divisor::Padded, Divisor::Image] {
+    for divisor in [Divisor::Padded, Divisor::Image, Divisor::Fixed(5)] {
         for windows in [two, three, dense, ceil, ceil_pad, sparse] {
             both(windows, divisor, [1, 2, 6, 7]);
             both(windows, divisor, [2, 3, 13, 12]);

@@ -442,7 +442,7 @@ impl Tensor {
 
 crate::kernel! {
     /// Statistics of parts of a channel, a thread each.
-    mod statistics_strided = "shaders/batch_norm/statistics_strided.wgsl";
+    pub(crate) mod statistics_strided = "shaders/batch_norm/statistics_strided.wgsl";
     params { n: u32, c: u32, l: u32, parts: u32, step_n: u32, step_l: u32, trips: u32 }
     bind { x: Read, parts: ReadWrite }
 }

@@ -11,6 +11,8 @@
 //! | b, with [`Bias::Channels`] | `[K]` |
 //! | y, dy | `[N, K, P, Q]` |
 //!
+//! In [`conv1d`](crate::ops::conv1d) all of them lack the vertical axis: H, R and P count as 1.
+//!
 //! `P = (H + top + bottom - dilation·(R - 1) - 1) / stride + 1`, rounded down, and Q likewise. `f` is an
 //! [`Activation`].
 //!
@@ -20,6 +22,7 @@
 //! All three are linear in either operand, so each has its gradients among the others.
 
 mod cases;
+mod config;
 mod direct;
 mod reference;
 mod subgroup8;
@@ -31,6 +34,8 @@ use crate::tensor::Tensor;
 use std::sync::Arc;
 
 pub use cases::cases;
+pub(super) use config::{apply_as, convolution};
+pub use config::{Conv2dConfig, Padding};
 
 /// Below this many multiply-adds a convolution costs less than the copies that `subgroup8` begins with.
 const SMALL: usize = 1 << 17;
@@ -49,11 +54,13 @@ pub struct Slide {
 }
 
 impl Slide {
-    /// The number of results of `taps` taps on `size` pixels, or `None` when the kernel does not fit.
+    /// The number of results of `taps` taps on `size` pixels, or `None` when the kernel does not fit, or when
+    /// positions cannot be counted in 31 bits.
     fn results(self, size: usize, taps: usize) -> Option<usize> {
         let covered = self.dilation.checked_mul(taps.checked_sub(1)?)?.checked_add(1)?;
         let padded = size.checked_add(self.before)?.checked_add(self.after)?;
-        Some(padded.checked_sub(covered)? / self.stride + 1)
+        let counted = padded.max(self.stride).max(self.dilation) <= i32::MAX as usize;
+        Some(padded.checked_sub(covered).filter(|_| counted)? / self.stride + 1)
     }
 }
 
@@ -146,13 +153,13 @@ impl Sizes {
         if window.groups == 0 || slides.iter().any(|a| a.stride == 0 || a.dilation == 0) {
             return expected("strides, dilations and groups of at least 1");
         }
-        if !k.is_multiple_of(window.groups) || channels * window.groups != c {
+        if !k.is_multiple_of(window.groups) || channels.checked_mul(window.groups) != Some(c) {
             let g = window.groups;
             return expected(format!("C = {c} and K = {k} divided into {g} groups, w of [K, C / {g}, R, S]"));
         }
         let (Some(p), Some(q)) = (window.vertical.results(h, r), window.horizontal.results(width, s)) else {
             return expected(format!(
-                "a padded image of {h} x {width} no smaller than the kernel of {r} x {s}"
+                "a padded image of {h} x {width} no smaller than the kernel of {r} x {s}, all below 2^31"
             ));
         };
         Ok(Sizes { n, c, h, w: width, k, r, s, p, q, window })
@@ -174,21 +181,45 @@ impl Sizes {
 
     /// Multiply-adds; the three ops have the same.
     fn multiply_adds(&self) -> usize {
-        self.n * self.p * self.q * self.weights()
+        [self.p, self.q, self.weights()].into_iter().fold(self.n, usize::saturating_mul)
     }
 
     fn cost(&self, io: Io<'_>) -> Cost {
-        Cost { flops: 2 * self.multiply_adds() as u64, bytes: io.bytes() }
+        Cost { flops: 2u64.saturating_mul(self.multiply_adds() as u64), bytes: io.bytes() }
     }
 }
 
+/// The four axes of an operand; without a vertical one, its size is 1.
 fn axes4(spec: &Spec) -> Result<[usize; 4], Expected> {
-    <[usize; 4]>::try_from(spec.shape.dims()).or_else(|_| expected("operands with four axes"))
+    match *spec.shape.dims() {
+        [n, c, h, w] => Ok([n, c, h, w]),
+        [n, c, w] => Ok([n, c, 1, w]),
+        _ => expected("operands with four axes (three without the vertical one)"),
+    }
 }
 
-fn operands(inputs: &[Spec], count: usize) -> Result<(), Expected> {
+/// A result with as many axes as the operand `like`.
+fn result([n, c, h, w]: [usize; 4], like: &Spec) -> Result<Vec<Spec>, Expected> {
+    let shape = match like.shape.rank() {
+        3 => Shape::checked(&[n, c, w]),
+        _ => Shape::checked(&[n, c, h, w]),
+    };
+    match shape {
+        Some(shape) => Ok(vec![Spec::f32(shape)]),
+        None => expected(format!("a result with fewer elements than [{n}, {c}, {h}, {w}]")),
+    }
+}
+
+/// Checks number, type and axes of operands.
+fn operands(inputs: &[Spec], count: usize, window: &Window) -> Result<(), Expected> {
     if inputs.len() != count || inputs.iter().any(|i| i.dtype != DType::F32) {
         return expected(format!("{count} operands of f32"));
+    }
+    if inputs[0].shape.rank() != inputs[1].shape.rank() {
+        return expected("two operands with as many axes");
+    }
+    if inputs[0].shape.rank() == 3 && window.vertical != Slide::default() {
+        return expected("operands with a vertical axis, along which the kernel is to move");
     }
     Ok(())
 }
@@ -208,7 +239,7 @@ impl Conv2d {
 impl Conv2dInputGrad {
     fn sizes(&self, dy: &Spec, w: &Spec) -> Result<Sizes, Expected> {
         let ([n, k, p, q], w) = (axes4(dy)?, axes4(w)?);
-        let x = [n, w[1] * self.window.groups, self.height, self.width];
+        let x = [n, w[1].saturating_mul(self.window.groups), self.height, self.width];
         let sizes = Sizes::new(x, w, self.window)?;
         if [k, p, q] != [sizes.k, sizes.p, sizes.q] {
             return expected(format!("dy of [N, {}, {}, {}]", sizes.k, sizes.p, sizes.q));
@@ -241,12 +272,14 @@ fn forward(window: Window, x: &Tensor, w: &Tensor) -> Tensor {
     Tensor::apply1(Conv2d { window, ..Conv2d::default() }, &[x, w], &[])
 }
 
-fn input_grad(window: Window, x: Shape, dy: &Tensor, w: &Tensor) -> Tensor {
-    Tensor::apply1(Conv2dInputGrad { window, height: x[2], width: x[3] }, &[dy, w], &[])
+fn input_grad(window: Window, x: &Tensor, dy: &Tensor, w: &Tensor) -> Tensor {
+    let [_, _, height, width] = axes4(&x.spec()).expect(ACCEPTED);
+    Tensor::apply1(Conv2dInputGrad { window, height, width }, &[dy, w], &[])
 }
 
-fn weight_grad(window: Window, w: Shape, x: &Tensor, dy: &Tensor) -> Tensor {
-    Tensor::apply1(Conv2dWeightGrad { window, kernel_height: w[2], kernel_width: w[3] }, &[x, dy], &[])
+fn weight_grad(window: Window, w: &Tensor, x: &Tensor, dy: &Tensor) -> Tensor {
+    let [_, _, kernel_height, kernel_width] = axes4(&w.spec()).expect(ACCEPTED);
+    Tensor::apply1(Conv2dWeightGrad { window, kernel_height, kernel_width }, &[x, dy], &[])
 }
 
 /// Orders the candidates of an op: the base variant is the last.
@@ -264,12 +297,12 @@ impl Op for Conv2d {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>, Expected> {
-        operands(inputs, if self.bias == Bias::None { 2 } else { 3 })?;
+        operands(inputs, if self.bias == Bias::None { 2 } else { 3 }, &self.window)?;
         let s = self.sizes(&inputs[0], &inputs[1])?;
         if self.bias == Bias::Channels && inputs[2].elements() != s.k {
             return expected(format!("a bias of {} elements", s.k));
         }
-        Ok(vec![Spec::f32([s.n, s.k, s.p, s.q])])
+        result([s.n, s.k, s.p, s.q], &inputs[0])
     }
 
     fn reference(&self, io: &mut RefIo<'_>) {
@@ -284,11 +317,14 @@ impl Op for Conv2d {
         let Some(dy) = &g.dy[0] else { return vec![None; g.inputs.len()] };
         let (x, w) = (&g.inputs[0], &g.inputs[1]);
         let mut grads = vec![
-            g.wants[0].then(|| input_grad(self.window, x.shape(), dy, w)),
-            g.wants[1].then(|| weight_grad(self.window, w.shape(), x, dy)),
+            g.wants[0].then(|| input_grad(self.window, x, dy, w)),
+            g.wants[1].then(|| weight_grad(self.window, w, x, dy)),
         ];
         if let Some(b) = g.inputs.get(2) {
-            grads.push(g.wants[2].then(|| dy.sum(&[0, 2, 3]).reshape(b.shape())));
+            grads.push(g.wants[2].then(|| {
+                let axes: Vec<usize> = (0..dy.shape().rank()).filter(|&axis| axis != 1).collect();
+                dy.sum(&axes).reshape(b.shape())
+            }));
         }
         grads
     }
@@ -330,9 +366,9 @@ impl Op for Conv2dInputGrad {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>, Expected> {
-        operands(inputs, 2)?;
+        operands(inputs, 2, &self.window)?;
         let s = self.sizes(&inputs[0], &inputs[1])?;
-        Ok(vec![Spec::f32([s.n, s.c, s.h, s.w])])
+        result([s.n, s.c, s.h, s.w], &inputs[0])
     }
 
     fn reference(&self, io: &mut RefIo<'_>) {
@@ -346,7 +382,7 @@ impl Op for Conv2dInputGrad {
         let (dy, w) = (&g.inputs[0], &g.inputs[1]);
         vec![
             g.wants[0].then(|| forward(self.window, d, w)),
-            g.wants[1].then(|| weight_grad(self.window, w.shape(), d, dy)),
+            g.wants[1].then(|| weight_grad(self.window, w, d, dy)),
         ]
     }
 
@@ -371,9 +407,9 @@ impl Op for Conv2dWeightGrad {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>, Expected> {
-        operands(inputs, 2)?;
+        operands(inputs, 2, &self.window)?;
         let s = self.sizes(&inputs[0], &inputs[1])?;
-        Ok(vec![Spec::f32([s.k, s.c_group(), s.r, s.s])])
+        result([s.k, s.c_group(), s.r, s.s], &inputs[0])
     }
 
     fn reference(&self, io: &mut RefIo<'_>) {
@@ -386,7 +422,7 @@ impl Op for Conv2dWeightGrad {
         let Some(d) = &g.dy[0] else { return vec![None; 2] };
         let (x, dy) = (&g.inputs[0], &g.inputs[1]);
         vec![
-            g.wants[0].then(|| input_grad(self.window, x.shape(), dy, d)),
+            g.wants[0].then(|| input_grad(self.window, x, dy, d)),
             g.wants[1].then(|| forward(self.window, x, d)),
         ]
     }
@@ -403,82 +439,5 @@ impl Op for Conv2dWeightGrad {
 
     fn cost(&self, io: Io<'_>) -> Cost {
         self.of(&io).cost(io)
-    }
-}
-
-/// Zeros around an image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Padding {
-    /// Rows above.
-    pub top: usize,
-    /// Rows below.
-    pub bottom: usize,
-    /// Columns before.
-    pub left: usize,
-    /// Columns after.
-    pub right: usize,
-}
-
-impl From<usize> for Padding {
-    /// The same on all sides.
-    fn from(n: usize) -> Self {
-        Padding { top: n, bottom: n, left: n, right: n }
-    }
-}
-
-impl From<[usize; 2]> for Padding {
-    /// `[rows above and below, columns on both sides]`, as PyTorch has it.
-    fn from([vertical, horizontal]: [usize; 2]) -> Self {
-        Padding { top: vertical, bottom: vertical, left: horizontal, right: horizontal }
-    }
-}
-
-/// How [`Tensor::conv2d`] moves its kernel. The default is PyTorch's: stride 1, no padding, dilation 1, one
-/// group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Conv2dConfig {
-    /// `[vertical, horizontal]` distance of results.
-    pub stride: [usize; 2],
-    /// Zeros around the image.
-    pub padding: Padding,
-    /// `[vertical, horizontal]` distance of taps.
-    pub dilation: [usize; 2],
-    /// Groups of channels.
-    pub groups: usize,
-}
-
-impl Default for Conv2dConfig {
-    fn default() -> Self {
-        Conv2dConfig { stride: [1, 1], padding: Padding::default(), dilation: [1, 1], groups: 1 }
-    }
-}
-
-impl From<Conv2dConfig> for Window {
-    fn from(c: Conv2dConfig) -> Self {
-        let Padding { top, bottom, left, right } = c.padding;
-        let slide = |axis: usize, before, after| Slide {
-            stride: c.stride[axis],
-            dilation: c.dilation[axis],
-            before,
-            after,
-        };
-        Window { vertical: slide(0, top, bottom), horizontal: slide(1, left, right), groups: c.groups }
-    }
-}
-
-impl Tensor {
-    /// Convolves images `[N, C, H, W]` with `weight` `[K, C / groups, R, S]` and adds `bias` `[K]`:
-    /// `[N, K, P, Q]`. (PyTorch's `conv2d`; the formula stands at the head of
-    /// [`ops::conv2d`](crate::ops::conv2d).)
-    ///
-    /// # Panics
-    /// When the shapes do not fit together, or the padded image is smaller than the kernel.
-    #[track_caller]
-    pub fn conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig) -> Tensor {
-        let op = Conv2d { window: config.into(), ..Conv2d::default() };
-        match bias {
-            None => Tensor::apply1(op, &[self, weight], &[]),
-            Some(bias) => Tensor::apply1(Conv2d { bias: Bias::Channels, ..op }, &[self, weight, bias], &[]),
-        }
     }
 }

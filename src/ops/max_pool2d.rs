@@ -13,96 +13,9 @@
 use crate::kernel::{Bind, Candidate, Dispatch, Needs, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::ops::batch_norm::floats;
-use crate::shape::{DType, Shape, Spec};
+use crate::ops::windows::{Rounding, Windows};
+use crate::shape::{Shape, Spec};
 use crate::tensor::Tensor;
-
-/// How the number of windows along an axis is rounded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Rounding {
-    /// Windows lie inside the padded image.
-    #[default]
-    Floor,
-    /// The last window may reach beyond it.
-    Ceil,
-}
-
-/// The windows of a pooling, each pair as (along H, along W).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Windows {
-    /// Elements of a window.
-    pub kernel: [usize; 2],
-    /// From one window to the next.
-    pub stride: [usize; 2],
-    /// Rows and columns around the image, at most half a window.
-    pub padding: [usize; 2],
-    /// From one element of a window to the next.
-    pub dilation: [usize; 2],
-    /// How the number of windows is rounded.
-    pub rounding: Rounding,
-}
-
-/// Elements of a window: larger ones are what a maximum or mean over axes is for.
-const LARGEST_WINDOW: usize = 1 << 14;
-
-impl Windows {
-    /// Number of windows along axis 0 (H) or 1 (W) of an image of `size`.
-    fn count(&self, axis: usize, size: usize) -> Option<usize> {
-        let (k, s, p, d) = (self.kernel[axis], self.stride[axis], self.padding[axis], self.dilation[axis]);
-        let room = (size + 2 * p).checked_sub(d * (k - 1) + 1)?;
-        let count = match self.rounding {
-            Rounding::Floor => room / s + 1,
-            Rounding::Ceil => room.div_ceil(s) + 1,
-        };
-        // The last window must start inside the image or the padding before it.
-        Some(if (count - 1) * s >= size + p { count - 1 } else { count })
-    }
-
-    /// The shape of the result on `x`.
-    pub(crate) fn output(&self, x: &Spec) -> Result<Shape, Expected> {
-        if x.dtype != DType::F32 || x.shape.rank() != 4 {
-            return expected("an operand of f32 [N, C, H, W]");
-        }
-        let zero = [self.kernel, self.stride, self.dilation].iter().flatten().any(|&v| v == 0);
-        if zero || self.kernel[0] * self.kernel[1] > LARGEST_WINDOW {
-            return expected(format!("a stride, a dilation, and a window of 1 to {LARGEST_WINDOW} elements"));
-        }
-        let mut shape = x.shape;
-        for axis in 0..2 {
-            let size = x.shape[2 + axis];
-            if self.padding[axis] * 2 > self.kernel[axis] {
-                return expected("padding of at most half a window");
-            }
-            // Otherwise a window might have all its elements in the padding.
-            if self.padding[axis] > 0 && self.dilation[axis] > size {
-                return expected("an image no smaller than the dilation");
-            }
-            match self.count(axis, size) {
-                Some(count) if size > 0 => shape = shape.with(2 + axis, count),
-                _ => return expected(format!("an image that windows of {:?} fit into", self.kernel)),
-            }
-        }
-        Ok(shape)
-    }
-
-    /// Positions inside an image of `size` of the window `index`, along axis 0 or 1.
-    pub(crate) fn positions(&self, axis: usize, index: usize, size: usize) -> impl Iterator<Item = usize> {
-        let (start, pad, step) = (index * self.stride[axis], self.padding[axis], self.dilation[axis]);
-        (0..self.kernel[axis]).filter_map(move |r| (start + r * step).checked_sub(pad).filter(|&h| h < size))
-    }
-
-    /// Loop trips of a thread that gathers from all windows over an element.
-    pub(crate) fn covering(&self) -> usize {
-        (0..2).map(|a| (self.kernel[a] - 1) * self.dilation[a] / self.stride[a] + 2).product()
-    }
-
-    /// Windows of 2 x 2 that tile the image.
-    fn pairs(&self, x: Shape) -> bool {
-        let two = [2, 2];
-        (self.kernel, self.stride, self.padding, self.dilation) == (two, two, [0, 0], [1, 1])
-            && x[2].is_multiple_of(2)
-            && x[3].is_multiple_of(2)
-    }
-}
 
 /// What a max pooling gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -140,7 +53,7 @@ impl Op for MaxPool2d {
     fn reference(&self, io: &mut RefIo<'_>) {
         let (x, y) = (io.inputs[0], &mut io.outputs[0]);
         let (h, w) = (x.shape[2], x.shape[3]);
-        let (shape, taps) = (y.shape, self.windows.kernel[0] * self.windows.kernel[1]);
+        let (shape, taps) = (y.shape, self.windows.taps());
         crate::parallel::rows(y.data, 1, 4 * taps, |i, y| {
             let plane = i / shape.span(2, 4) * h * w;
             let (index, value) = first_maximum(&self.windows, &x.data[plane..][..h * w], [h, w], shape, i);
@@ -229,8 +142,8 @@ impl Op for MaxPool2dBackward {
         let (x, dy) = (io.inputs[0], io.inputs[1]);
         let (h, w) = (x.shape[2], x.shape[3]);
         let per_plane = dy.shape.span(2, 4);
-        let taps = self.windows.kernel[0] * self.windows.kernel[1];
-        crate::parallel::rows(io.outputs[0].data, h * w, 4 * taps * per_plane, |plane, dx| {
+        let work = 4 * self.windows.taps() * per_plane;
+        crate::parallel::rows(io.outputs[0].data, h * w, work, |plane, dx| {
             dx.fill(0.0);
             for i in plane * per_plane..(plane + 1) * per_plane {
                 let values = &x.data[plane * h * w..][..h * w];
@@ -265,7 +178,7 @@ impl Op for MaxPool2dBackward {
         let gather = gather::dispatch(params)
             .bind(&[Bind::Input(1), Bind::Scratch(0), Bind::Output(0)])
             .groups(x.elements().div_ceil(64) as u64)
-            .trips(2 * windows.covering() as u64);
+            .trips(windows.covering_trips(y));
         let found = direct(windows, x, y, Gives::Indices).bind(&[Bind::Input(0), Bind::Scratch(0)]);
         let base = Candidate::new("gather").scratch(floats(y.elements())).dispatch(found).dispatch(gather);
         if !windows.pairs(x) {
@@ -317,7 +230,7 @@ fn direct(windows: &Windows, x: Shape, y: Shape, gives: Gives) -> Dispatch {
     direct::dispatch(params)
         .constant("INDICES", gives == Gives::Indices)
         .groups(y.elements().div_ceil(64) as u64)
-        .trips(((windows.kernel[0] + 1) * (windows.kernel[1] + 1)) as u64)
+        .trips(windows.taps_trips())
 }
 
 /// What a pooling takes besides the window's size.

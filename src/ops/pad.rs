@@ -130,14 +130,13 @@ impl Op for Pad {
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>, Expected> {
         match inputs {
             [x] if x.shape.rank() == self.amounts.len() => {
-                let dims: Vec<usize> = x
-                    .shape
-                    .dims()
-                    .iter()
-                    .zip(&self.amounts)
-                    .map(|(d, (before, after))| before + d + after)
-                    .collect();
-                Ok(vec![Spec { shape: Shape::new(&dims), dtype: x.dtype }])
+                let sizes = x.shape.dims().iter().zip(&self.amounts);
+                let padded: Option<Vec<usize>> =
+                    sizes.map(|(d, (before, after))| d.checked_add(*before)?.checked_add(*after)).collect();
+                match padded.and_then(|dims| Shape::checked(&dims)) {
+                    Some(shape) => Ok(vec![Spec { shape, dtype: x.dtype }]),
+                    None => expected("padding that leaves the number of elements countable"),
+                }
             }
             _ => expected(format!("one operand with {} axes", self.amounts.len())),
         }
@@ -224,7 +223,7 @@ impl Tensor {
     /// For a u32 tensor the value is rounded to an integer.
     ///
     /// # Panics
-    /// When the number of pairs is not that of the axes.
+    /// When the number of pairs is not that of the axes, or there would be too many elements to count.
     #[track_caller]
     pub fn pad(&self, amounts: &[(usize, usize)], value: f64) -> Tensor {
         if amounts.len() == self.shape().rank() && amounts.iter().all(|&a| a == (0, 0)) {

@@ -63,6 +63,13 @@ pub enum Init {
         /// Factor of all values.
         gain: f64,
     },
+    /// What `of` gives, but 0 along row `row` of the first axis: PyTorch's embeddings with a padding row.
+    ZeroRow {
+        /// The row.
+        row: usize,
+        /// What the other rows are.
+        of: Box<Init>,
+    },
     /// These values, row-major.
     Values(Vec<f32>),
 }
@@ -148,6 +155,11 @@ impl Init {
     pub(crate) fn check(&self, shape: Shape) {
         match self {
             Init::Zeros | Init::Ones | Init::Constant(_) | Init::Uniform { .. } | Init::Normal { .. } => {}
+            Init::ZeroRow { row, of } => {
+                let rows = shape.dims().first().copied().unwrap_or(0);
+                assert!(*row < rows, "a row {row} of zeros in shape {shape}");
+                of.check(shape);
+            }
             Init::Values(values) => assert_eq!(values.len(), shape.elements(), "values for shape {shape}"),
             _ => drop(fans(shape)),
         }
@@ -182,6 +194,12 @@ impl Init {
             }
             Init::XavierNormal { gain } => draw.normals(n, 0.0, gain * (2.0 / both_fans(shape)).sqrt()),
             Init::Orthogonal { gain } => orthogonal(shape, gain, &mut draw),
+            Init::ZeroRow { row, ref of } => {
+                let mut values = of.values(shape, seed, name);
+                let len = n / shape[0];
+                values[row * len..][..len].fill(0.0);
+                values
+            }
             Init::Values(ref values) => values.clone(),
         }
     }

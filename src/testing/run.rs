@@ -2,6 +2,7 @@
 
 use super::compare::result_name;
 use super::{Mismatch, bounds, compare, describe, fill, run_reference, specs};
+use crate::caller::Caller;
 use crate::device::{Device, Storage};
 use crate::error::{Error, Result};
 use crate::kernel::Target;
@@ -184,7 +185,7 @@ impl Node {
             inputs: operands,
             outputs,
             scalars: case.scalars.len(),
-            caller: Location::caller(),
+            caller: Caller::forward(Location::caller()),
         });
         Ok(node)
     }

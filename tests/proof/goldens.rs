@@ -3,13 +3,15 @@
 //! `RECURVE_GOLDENS` names another folder of the same form. Tolerances are the manifest's:
 //! `20 * f32_err + 1e-6 * max_abs` for each tensor.
 
+mod convolutions;
 mod layers;
+mod pooling;
 
 use crate::adapters;
 use crate::optim_cases;
 use crate::schedules::{goldens, schedule_of};
 use recurve::testing::compare;
-use recurve::{Device, Result, Tensor};
+use recurve::{Device, Params, Result, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -152,6 +154,17 @@ impl<'a> Stage<'a> {
         leaf
     }
 
+    /// Gives parameters and buffers the values of the case's tensors of the same names, and takes parameters for those.
+    fn load(&self, params: &Params) -> Result<()> {
+        for param in params.named() {
+            param.set(&self.values(param.name()))?;
+            if param.trainable() {
+                self.leaves.borrow_mut().insert(param.name().into(), param.tensor());
+            }
+        }
+        Ok(())
+    }
+
     /// Labels, with `ignored` as the ignore mark.
     fn labels(&self, name: &str, ignored: i64) -> Tensor {
         let stored = self.stored(name);
@@ -199,11 +212,20 @@ fn widen(outputs: optim_cases::Outputs) -> Computed {
 fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
     let stage = Stage::new(device, golden);
     Some(match golden.op.as_str() {
-        "conv2d" => layers::conv2d(&stage),
+        "conv1d" => convolutions::conv1d(&stage),
+        "conv2d" => convolutions::conv2d(&stage),
+        "conv_transpose1d" => convolutions::conv_transpose1d(&stage),
+        "conv_transpose2d" => convolutions::conv_transpose2d(&stage),
         "linear" => layers::linear(&stage),
-        "max_pool2d" => layers::max_pool2d(&stage),
-        "avg_pool2d" => layers::avg_pool2d(&stage),
+        "max_pool1d" => pooling::max_pool1d(&stage),
+        "max_pool2d" => pooling::max_pool2d(&stage),
+        "avg_pool1d" => pooling::avg_pool1d(&stage),
+        "avg_pool2d" => pooling::avg_pool2d(&stage),
+        "adaptive_avg_pool1d" => pooling::adaptive_avg_pool1d(&stage),
+        "adaptive_avg_pool2d" => pooling::adaptive_avg_pool2d(&stage),
         "batch_norm" => layers::batch_norm(&stage),
+        "layer_norm" | "group_norm" => layers::row_norm(&stage),
+        "embedding" => layers::embedding(&stage),
         "softmax" | "log_softmax" => layers::softmax(&stage),
         "cross_entropy" => layers::cross_entropy(&stage),
         "residual_block" => layers::residual_block(&stage),

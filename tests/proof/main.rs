@@ -5,6 +5,7 @@
 
 mod adapters;
 mod conformance;
+mod convolutions;
 mod faults;
 mod goldens;
 mod gradients;

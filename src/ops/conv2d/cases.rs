@@ -37,18 +37,22 @@ impl Setting {
         self
     }
 
+    fn window(&self) -> Window {
+        self.config.window(self.kernel).expect("the settings are valid")
+    }
+
     /// Shapes of x, w and y.
     fn shapes(&self) -> [Vec<usize>; 3] {
         let w = [self.k, self.x[1] / self.config.groups, self.kernel[0], self.kernel[1]];
         let inputs = [Spec::f32(self.x), Spec::f32(w)];
-        let op = Conv2d { window: self.config.into(), ..Conv2d::default() };
+        let op = Conv2d { window: self.window(), ..Conv2d::default() };
         let y = op.outputs(&inputs).expect("the settings are valid")[0];
         [self.x.to_vec(), w.to_vec(), y.shape.dims().to_vec()]
     }
 
     fn forward(&self, bias: Bias, activation: Activation) -> Case {
         let [x, w, _] = self.shapes();
-        let op = Conv2d { window: self.config.into(), bias, activation };
+        let op = Conv2d { window: self.window(), bias, activation };
         match bias {
             Bias::None => Case::new(op, &[&x, &w]),
             Bias::Channels => Case::new(op, &[&x, &w, &[self.k]]),
@@ -58,7 +62,7 @@ impl Setting {
     /// The convolution and its two gradients.
     fn all(&self) -> [Case; 3] {
         let [x, w, y] = self.shapes();
-        let window: Window = self.config.into();
+        let window = self.window();
         let input_grad = Conv2dInputGrad { window, height: x[2], width: x[3] };
         let weight_grad = Conv2dWeightGrad { window, kernel_height: w[2], kernel_width: w[3] };
         let bias = if self.k.is_multiple_of(2) { Bias::Channels } else { Bias::None };
@@ -72,7 +76,7 @@ impl Setting {
 
 /// Small enough for finite differences.
 fn gradient_settings() -> Vec<Setting> {
-    let uneven = Padding { top: 2, bottom: 0, left: 0, right: 1 };
+    let uneven = [[2, 0], [0, 1]];
     vec![
         setting([2, 2, 4, 5], 2, [3, 3]).pad(1),
         setting([1, 1, 5, 6], 2, [2, 3]).stride(2, 2).pad(uneven),
@@ -83,9 +87,8 @@ fn gradient_settings() -> Vec<Setting> {
 }
 
 fn settings() -> Vec<Setting> {
-    let uneven = Padding { top: 2, bottom: 1, left: 0, right: 3 };
-    let wide = Padding { top: 4, bottom: 4, left: 5, right: 5 };
-    vec![
+    let uneven = [[2, 1], [0, 3]];
+        vec![
         // Kernels of one pixel, of which a flattened image is one row, and octets that lie in place.
         setting([1, 1, 1, 1], 1, [1, 1]),
         setting([3, 5, 7, 7], 11, [1, 1]),
@@ -116,8 +119,11 @@ fn settings() -> Vec<Setting> {
         setting([1, 2, 12, 33], 5, [3, 3]).dilation(1, 12).pad(1),
         setting([1, 3, 15, 17], 6, [3, 3]).dilation(2, 3).stride(2, 2).pad(3),
         setting([1, 3, 15, 17], 6, [3, 3]).dilation(2, 2).stride(2, 2).pad(1),
+        // The size of the image kept: even kernels, and odd totals.
+        setting([2, 3, 7, 9], 4, [4, 2]).pad(Padding::Same),
+        setting([1, 2, 8, 17], 6, [2, 4]).dilation(3, 1).pad(Padding::Same),
         // More padding than kernel: results that see nothing of the image.
-        setting([1, 2, 3, 4], 3, [3, 3]).pad(wide),
+        setting([1, 2, 3, 4], 3, [3, 3]).pad([4, 5]),
         // Groups.
         setting([2, 6, 7, 8], 9, [3, 3]).groups(3).pad(1),
         setting([2, 8, 9, 7], 8, [3, 3]).groups(8).pad(1).stride(2, 2),
@@ -143,9 +149,9 @@ pub fn cases() -> Vec<Case> {
         }
     }
     // Sums so long that a kernel has to split them: 65,537 trips and more.
-    cases.push(setting([1, 8_195, 1, 2], 1, [1, 8]).pad(Padding { right: 6, ..0.into() }).all()[0].clone());
+    cases.push(setting([1, 8_195, 1, 2], 1, [1, 8]).pad([[0, 0], [0, 6]]).all()[0].clone());
     cases.extend(setting([1, 1, 3, 22_000], 1, [3, 3]).pad(1).all());
-    cases.push(setting([1, 1, 1, 2], 8_195, [1, 8]).pad(Padding { right: 6, ..0.into() }).all()[1].clone());
+    cases.push(setting([1, 1, 1, 2], 8_195, [1, 8]).pad([[0, 0], [0, 6]]).all()[1].clone());
     // More than 65,535 workgroups where a workgroup has 8 rows.
     cases.extend(setting([1, 1, 530_000, 1], 1, [2, 1]).all());
     cases

@@ -2,7 +2,10 @@
 
 use super::{Computed, Golden, Stage};
 use crate::optim_cases;
-use recurve::ops::avg_pool2d::AvgPool2dConfig;
+use recurve::nn::{
+    BatchNorm1d, BatchNorm2d, BatchNormConfig, Embedding, GroupNorm, LayerNorm, Mode, NormConfig,
+    RunningStats,
+};
 use recurve::ops::conv2d::{Conv2dConfig, Padding};
 use recurve::ops::cross_entropy::{CrossEntropyConfig, Reduction};
 use recurve::ops::max_pool2d::MaxPool2dConfig;
@@ -11,20 +14,6 @@ use recurve::testing::variable;
 use recurve::{Adam, Init, Optimizer, Params, Result, Sgd, Tensor, Variable};
 use std::cell::RefCell;
 use std::sync::Arc;
-
-pub fn conv2d(s: &Stage<'_>) -> Result<Computed> {
-    let g = s.golden;
-    let [top, left, bottom, right] = g.counts("pads");
-    let config = Conv2dConfig {
-        stride: g.counts("stride"),
-        padding: Padding { top, bottom, left, right },
-        dilation: g.counts("dilation"),
-        groups: g.count("groups"),
-    };
-    let bias = g.flag("bias").then(|| s.input("bias"));
-    let y = s.input("x").conv2d(&s.input("weight"), bias.as_ref(), config);
-    s.finish(&[("y", &y)])
-}
 
 /// `x · weightᵀ + bias` for a weight `[out, in]`.
 fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
@@ -35,32 +24,6 @@ fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 pub fn linear(s: &Stage<'_>) -> Result<Computed> {
     let bias = s.golden.flag("bias").then(|| s.input("bias"));
     let y = dense(&s.input("x"), &s.input("weight"), bias.as_ref());
-    s.finish(&[("y", &y)])
-}
-
-pub fn max_pool2d(s: &Stage<'_>) -> Result<Computed> {
-    let g = s.golden;
-    let config = MaxPool2dConfig {
-        stride: Some(g.counts("stride")),
-        padding: g.counts("padding"),
-        dilation: g.counts("dilation"),
-        ceil_mode: g.flag("ceil_mode"),
-    };
-    let x = s.input("x");
-    let y = x.max_pool2d_with(g.counts("kernel"), config);
-    let indices = x.max_pool2d_indices(g.counts("kernel"), config);
-    s.finish(&[("y", &y), ("indices", &indices)])
-}
-
-pub fn avg_pool2d(s: &Stage<'_>) -> Result<Computed> {
-    let g = s.golden;
-    let config = AvgPool2dConfig {
-        stride: Some(g.counts("stride")),
-        padding: g.counts("padding"),
-        ceil_mode: g.flag("ceil_mode"),
-        count_include_pad: g.flag("count_include_pad"),
-    };
-    let y = s.input("x").avg_pool2d_with(g.counts("kernel"), config);
     s.finish(&[("y", &y)])
 }
 
@@ -142,28 +105,103 @@ impl Norm {
     }
 }
 
+/// A batch normalisation as a layer, for any number of axes.
+enum BatchNorm {
+    Vectors(BatchNorm1d),
+    Images(BatchNorm2d),
+}
+
+impl BatchNorm {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        match self {
+            BatchNorm::Vectors(layer) => layer.forward(x, mode),
+            BatchNorm::Images(layer) => layer.forward(x, mode),
+        }
+    }
+
+    fn running(&self) -> Option<&RunningStats> {
+        match self {
+            BatchNorm::Vectors(layer) => layer.running.as_ref(),
+            BatchNorm::Images(layer) => layer.running.as_ref(),
+        }
+    }
+}
+
 pub fn batch_norm(s: &Stage<'_>) -> Result<Computed> {
     let g = s.golden;
-    let norm = Norm::new(s, "", g.flag("training"), g.attrs["momentum"].as_f64(), g.number("eps"))?;
-    *norm.seen.borrow_mut() = g.number("num_batches_tracked");
+    let steps = g.count("steps");
     let x = s.input("x");
-    let y = match g.count("steps") {
-        1 => norm.forward(&x),
+    let shape = x.shape();
+    let dims = &shape.dims()[usize::from(steps > 1)..];
+    let config = BatchNormConfig {
+        eps: g.number("eps"),
+        momentum: g.attrs["momentum"].as_f64(),
+        affine: g.flag("affine"),
+        track_running_stats: g.flag("track_running_stats"),
+    };
+    let params = Params::new(s.device, 0);
+    let norm = match g.count("ndim") {
+        4 => BatchNorm::Images(BatchNorm2d::new(&params.root(), dims[1], config)),
+        _ => BatchNorm::Vectors(BatchNorm1d::new(&params.root(), dims[1], config)),
+    };
+    s.load(&params)?;
+    if let Some(running) = norm.running() {
+        running.num_batches_tracked.set(g.number("num_batches_tracked") as u64);
+    }
+    let mode = if g.flag("training") { Mode::Train } else { Mode::Eval };
+    let y = match steps {
+        1 => norm.forward(&x, mode),
         steps => {
-            let dims = x.shape().dims().to_vec();
             let of_step = |step: usize| {
                 let ranges: Vec<_> =
-                    std::iter::once(step..step + 1).chain(dims[1..].iter().map(|&d| 0..d)).collect();
-                norm.forward(&x.slice(&ranges).reshape(&dims[1..]))
+                    std::iter::once(step..step + 1).chain(dims.iter().map(|&d| 0..d)).collect();
+                norm.forward(&x.slice(&ranges).reshape(dims), mode)
             };
             let ys: Vec<Tensor> = (0..steps).map(of_step).collect();
-            Tensor::concat(&ys.iter().collect::<Vec<_>>(), 0).reshape(x.shape())
+            Tensor::concat(&ys.iter().collect::<Vec<_>>(), 0).reshape(shape)
         }
     };
-    let statistics = norm.statistics("");
-    let mut outputs: Vec<(&str, &Tensor)> = statistics.iter().map(|(n, t)| (n.as_str(), t)).collect();
-    outputs.push(("y", &y));
+    let statistics = norm.running().map(|r| [r.running_mean.tensor(), r.running_var.tensor()]);
+    let mut outputs = vec![("y", &y)];
+    if let Some([mean, var]) = &statistics {
+        outputs.extend([("running_mean_out", mean), ("running_var_out", var)]);
+    }
     s.finish(&outputs)
+}
+
+/// Layer and group normalisation.
+pub fn row_norm(s: &Stage<'_>) -> Result<Computed> {
+    let g = s.golden;
+    let config = NormConfig { eps: g.number("eps"), affine: g.flag("affine") };
+    let params = Params::new(s.device, 0);
+    let x = s.input("x");
+    let y = match g.op.as_str() {
+        "layer_norm" => {
+            let axes = g.attrs["normalized_shape"].as_array().unwrap();
+            let shape: Vec<usize> = axes.iter().map(|d| d.as_u64().unwrap() as usize).collect();
+            let layer = LayerNorm::new(&params.root(), shape, config);
+            s.load(&params)?;
+            layer.forward(&x)
+        }
+        _ => {
+            let layer = GroupNorm::new(&params.root(), g.count("num_groups"), x.shape()[1], config);
+            s.load(&params)?;
+            layer.forward(&x)
+        }
+    };
+    s.finish(&[("y", &y)])
+}
+
+pub fn embedding(s: &Stage<'_>) -> Result<Computed> {
+    let params = Params::new(s.device, 0);
+    let &[rows, columns] = &s.stored("weight").shape[..] else { panic!("a table has two axes") };
+    let layer = match s.golden.attrs["padding_idx"].as_u64() {
+        None => Embedding::new(&params.root(), rows, columns),
+        Some(row) => Embedding::with_padding(&params.root(), rows, columns, row as usize),
+    };
+    s.load(&params)?;
+    let y = layer.forward(&s.input("ids"));
+    s.finish(&[("y", &y)])
 }
 
 /// Norms of a network, in the order of their use, with the prefixes of their names.

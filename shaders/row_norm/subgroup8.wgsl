@@ -1,0 +1,108 @@
+// y = (x - mean) / std * gamma + beta along rows of [R, D] with D a multiple of 8, with the mean and the biased variance
+// of each row, for 8-lane software adapters: one subgroup per row, an octet of floats per lane and load. Values count
+// from the row's first element, so a large mean costs no digits.
+
+// What gamma and beta have an element for: 0 there are none, 1 each of a row's elements, 2 `inner` >= 8 neighbours.
+const AFFINE: u32 = 0u;
+const ACTIVATION: u32 = 0u; // 0 none, 1 relu
+
+struct Params {
+    rows: u32,
+    octets: u32, // D / 8
+    inner: u32, // with what `quotient` takes
+    magic: u32,
+    shift: u32,
+    channels: u32, // D / inner
+    groups: u32, // rows after which gamma and beta begin anew
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<u64>>; // [R, D]
+@group(0) @binding(2) var<storage, read> gamma: array<vec4<u64>>; // [groups * channels]
+@group(0) @binding(3) var<storage, read> beta: array<vec4<u64>>; // [groups * channels]
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<u64>>; // [R, D]
+@group(0) @binding(5) var<storage, read_write> variance: array<f32>; // [R]
+
+//!include lib/octet.wgsl
+//!include lib/octet_range.wgsl
+//!include lib/quotient.wgsl
+
+fn sum4(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
+fn finish(value: vec4<f32>) -> vec4<f32> {
+    return select(value, max(value, vec4<f32>(0.0)), ACTIVATION == 1u);
+}
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) wid: vec3<u32>,
+    @builtin(num_workgroups) nwg: vec3<u32>,
+) {
+    let row = wid.x + wid.y * nwg.x;
+    if (row >= p.rows) {
+        return;
+    }
+    let at = row * p.octets;
+    let count = f32(8u * p.octets);
+    let shift = evens(x[at]).x;
+    // Short chains of additions lose less.
+    var sums = vec4<f32>(0.0);
+    var carry = vec4<f32>(0.0);
+    for (var o = lane; o < p.octets; o += 8u) {
+        let octet = x[at + o];
+        sums += (evens(octet) - shift) + (odds(octet) - shift);
+        if ((o / 8u) % 16u == 15u) {
+            carry += sums;
+            sums = vec4<f32>(0.0);
+        }
+    }
+    let offset = subgroupAdd(sum4(carry + sums)) / count;
+    sums = vec4<f32>(0.0);
+    carry = vec4<f32>(0.0);
+    for (var o = lane; o < p.octets; o += 8u) {
+        let octet = x[at + o];
+        let even = (evens(octet) - shift) - offset;
+        let odd = (odds(octet) - shift) - offset;
+        sums += even * even + odd * odd;
+        if ((o / 8u) % 16u == 15u) {
+            carry += sums;
+            sums = vec4<f32>(0.0);
+        }
+    }
+    let biased = subgroupAdd(sum4(carry + sums)) / count;
+    if (lane == 0u) {
+        variance[row] = biased;
+    }
+    let scale = 1.0 / sqrt(biased + p.eps);
+    let first = (row % p.groups) * p.channels;
+    for (var o = lane; o < p.octets; o += 8u) {
+        let octet = x[at + o];
+        var even = ((evens(octet) - shift) - offset) * scale;
+        var odd = ((odds(octet) - shift) - offset) * scale;
+        if (AFFINE == 1u) {
+            let g = gamma[first / 8u + o];
+            let b = beta[first / 8u + o];
+            even = even * evens(g) + evens(b);
+            odd = odd * odds(g) + odds(b);
+        }
+        if (AFFINE == 2u) {
+            // An octet meets at most two channels.
+            let low = quotient(o * 8u, p.magic, p.shift);
+            let high = quotient(o * 8u + 7u, p.magic, p.shift);
+            let c = first + low;
+            let d = first + high;
+            let g = vec2<f32>(element(gamma[c / 8u], c % 8u), element(gamma[d / 8u], d % 8u));
+            let b = vec2<f32>(element(beta[c / 8u], c % 8u), element(beta[d / 8u], d % 8u));
+            let end = (low + 1u) * p.inner;
+            let even_low = evens_inside(o, 0u, end);
+            let odd_low = odds_inside(o, 0u, end);
+            even = even * select(g.yyyy, g.xxxx, even_low) + select(b.yyyy, b.xxxx, even_low);
+            odd = odd * select(g.yyyy, g.xxxx, odd_low) + select(b.yyyy, b.xxxx, odd_low);
+        }
+        y[at + o] = octet_of(finish(even), finish(odd));
+    }
+}

@@ -1,0 +1,122 @@
+// dx = (g - mean(g) - x^ * mean(g * x^)) / std along rows of [R, D] with D a multiple of 8, where g = dy * gamma and x^ is
+// the normalised x, for 8-lane software adapters: one subgroup per row, an octet of floats per lane and load.
+
+// What gamma has an element for: 0 there is none, 1 each of a row's elements, 2 `inner` >= 8 neighbours.
+const AFFINE: u32 = 0u;
+
+struct Params {
+    rows: u32,
+    octets: u32, // D / 8
+    inner: u32, // with what `quotient` takes
+    magic: u32,
+    shift: u32,
+    channels: u32, // D / inner
+    groups: u32, // rows after which gamma begins anew
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<u64>>; // [R, D]
+@group(0) @binding(2) var<storage, read> dy: array<vec4<u64>>; // [R, D]
+@group(0) @binding(3) var<storage, read> variance: array<f32>; // [R]
+@group(0) @binding(4) var<storage, read> gamma: array<vec4<u64>>; // [groups * channels]
+@group(0) @binding(5) var<storage, read_write> scales: array<f32>; // [3, R]: first element, mean less that, 1 / std
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4<u64>>; // [R, D]
+
+//!include lib/octet.wgsl
+//!include lib/octet_range.wgsl
+//!include lib/quotient.wgsl
+
+fn sum4(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
+// gamma for the even and for the odd elements of octet `o` of a row whose channels begin at `first`.
+struct Weights {
+    even: vec4<f32>,
+    odd: vec4<f32>,
+}
+
+fn weights(first: u32, o: u32) -> Weights {
+    if (AFFINE == 1u) {
+        let g = gamma[first / 8u + o];
+        return Weights(evens(g), odds(g));
+    }
+    if (AFFINE == 2u) {
+        // An octet meets at most two channels.
+        let low = quotient(o * 8u, p.magic, p.shift);
+        let c = first + low;
+        let d = first + quotient(o * 8u + 7u, p.magic, p.shift);
+        let g = vec2<f32>(element(gamma[c / 8u], c % 8u), element(gamma[d / 8u], d % 8u));
+        let end = (low + 1u) * p.inner;
+        return Weights(
+            select(g.yyyy, g.xxxx, evens_inside(o, 0u, end)),
+            select(g.yyyy, g.xxxx, odds_inside(o, 0u, end)),
+        );
+    }
+    return Weights(vec4<f32>(1.0), vec4<f32>(1.0));
+}
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) wid: vec3<u32>,
+    @builtin(num_workgroups) nwg: vec3<u32>,
+) {
+    let row = wid.x + wid.y * nwg.x;
+    if (row >= p.rows) {
+        return;
+    }
+    let at = row * p.octets;
+    let first = (row % p.groups) * p.channels;
+    let shift = evens(x[at]).x;
+    // x, g and g * x, with x from the row's first element. Short chains of additions lose less.
+    var s0 = vec4<f32>(0.0);
+    var s1 = vec4<f32>(0.0);
+    var s2 = vec4<f32>(0.0);
+    var c0 = vec4<f32>(0.0);
+    var c1 = vec4<f32>(0.0);
+    var c2 = vec4<f32>(0.0);
+    for (var o = lane; o < p.octets; o += 8u) {
+        let values = x[at + o];
+        let slopes = dy[at + o];
+        let w = weights(first, o);
+        let u = evens(values) - shift;
+        let v = odds(values) - shift;
+        let gu = evens(slopes) * w.even;
+        let gv = odds(slopes) * w.odd;
+        s0 += u + v;
+        s1 += gu + gv;
+        s2 += gu * u + gv * v;
+        if ((o / 8u) % 16u == 15u) {
+            c0 += s0;
+            c1 += s1;
+            c2 += s2;
+            s0 = vec4<f32>(0.0);
+            s1 = vec4<f32>(0.0);
+            s2 = vec4<f32>(0.0);
+        }
+    }
+    let count = f32(8u * p.octets);
+    let offset = subgroupAdd(sum4(c0 + s0)) / count;
+    let mean_g = subgroupAdd(sum4(c1 + s1)) / count;
+    let mean_gx = subgroupAdd(sum4(c2 + s2)) / count;
+    let rstd = 1.0 / sqrt(variance[row] + p.eps);
+    let slope = (mean_gx - offset * mean_g) * rstd * rstd;
+    if (lane == 0u) {
+        scales[row] = shift;
+        scales[p.rows + row] = offset;
+        scales[2u * p.rows + row] = rstd;
+    }
+    for (var o = lane; o < p.octets; o += 8u) {
+        let values = x[at + o];
+        let slopes = dy[at + o];
+        let w = weights(first, o);
+        let u = (evens(values) - shift) - offset;
+        let v = (odds(values) - shift) - offset;
+        dx[at + o] = octet_of(
+            rstd * ((evens(slopes) * w.even - mean_g) - u * slope),
+            rstd * ((odds(slopes) * w.odd - mean_g) - v * slope),
+        );
+    }
+}

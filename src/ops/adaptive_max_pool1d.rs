@@ -1,0 +1,49 @@
+//! Adaptive max pooling along one axis: [`adaptive_max_pool2d`](crate::ops::adaptive_max_pool2d) over images of one
+//! row.
+//!
+//! | tensor | shape |
+//! |---|---|
+//! | x | `[N, C, L]` |
+//! | y, or the indices of the maxima (u32) | `[N, C, P]`, P of any size from 1 on |
+
+use crate::op::{Case, Fill};
+use crate::ops::adaptive_max_pool2d::AdaptiveMaxPool2d;
+use crate::ops::max_pool2d::Gives;
+use crate::ops::windows::{Parts, as_images, as_lines};
+use crate::tensor::Tensor;
+
+impl Tensor {
+    /// The largest elements of `output_size` parts of `[N, C, L]` of about equal length, which may overlap: `[N, C, P]`.
+    /// (PyTorch's `adaptive_max_pool1d`.)
+    ///
+    /// # Panics
+    /// When L or `output_size` is 0.
+    #[track_caller]
+    pub fn adaptive_max_pool1d(&self, output_size: usize) -> Tensor {
+        as_lines(&as_images(self, "adaptive_max_pool1d").adaptive_max_pool2d([1, output_size]))
+    }
+
+    /// Where the maxima of [`adaptive_max_pool1d`](Tensor::adaptive_max_pool1d) lie: indices into L (u32) of shape
+    /// `[N, C, P]`. (The indices of PyTorch's `adaptive_max_pool1d(return_indices=True)`.)
+    ///
+    /// # Panics
+    /// When L or `output_size` is 0, or a window has more than 16,384 elements.
+    #[track_caller]
+    pub fn adaptive_max_pool1d_indices(&self, output_size: usize) -> Tensor {
+        as_lines(&as_images(self, "adaptive_max_pool1d").adaptive_max_pool2d_indices([1, output_size]))
+    }
+}
+
+/// Test cases.
+pub fn cases() -> Vec<Case> {
+    let case = |length: usize, output_size: usize| {
+        let parts = Parts { output_size: [1, output_size] };
+        Case::new(AdaptiveMaxPool2d { parts, gives: Gives::Values }, &[&[1, 3, 1, length]])
+    };
+    vec![
+        case(11, 4).fill(Fill::Distinct).with_gradient(),
+        case(3, 5).fill(Fill::Distinct).with_gradient(),
+        case(1, 4),
+        case(16_381, 2),
+    ]
+}
