@@ -8,6 +8,7 @@ mod net;
 
 mod convolution;
 mod feature_maps;
+mod pooling;
 
 use recurve::data::mnist::Mnist;
 use recurve::{Device, Pick};
