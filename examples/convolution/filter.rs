@@ -68,15 +68,3 @@ pub fn white(dev: &Device, size: (usize, usize), kernel: &Kernel, padding: usize
     let weight = dev.tensor(kernel.weights.clone(), [1, 1, kernel.size, kernel.size]);
     Filtered::read(&no_grad(|| ones.conv2d(&weight, None, config(padding, 1, 1, 1))))
 }
-
-/// `planes` `[3, height, width]` with `n` more rows and columns on every side that repeat the edge.
-pub fn repeat_edges(planes: &[f32], (height, width): (usize, usize), n: usize) -> Vec<f32> {
-    let mut larger = Vec::with_capacity(3 * (height + 2 * n) * (width + 2 * n));
-    for plane in planes.chunks_exact(height * width) {
-        for y in 0..height + 2 * n {
-            let row = &plane[y.saturating_sub(n).min(height - 1) * width..][..width];
-            larger.extend((0..width + 2 * n).map(|x| row[x.saturating_sub(n).min(width - 1)]));
-        }
-    }
-    larger
-}

@@ -126,7 +126,7 @@ fn padding(scene: &Scene, path: &Path) -> Done {
     let (n, half) = (kernel.size, kernel.size / 2);
     let dev = scene.tensor.device();
     let (height, width) = (HEIGHT + 2 * half, WIDTH + 2 * half);
-    let repeated = filter::repeat_edges(&scene.planes, (HEIGHT, WIDTH), half);
+    let repeated = scene::repeat_edges(&scene.planes, (HEIGHT, WIDTH), half);
     let repeated = dev.tensor(repeated, [1, 3, height, width]);
     let input = (HEIGHT, WIDTH);
     let ways = [

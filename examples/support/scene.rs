@@ -32,10 +32,22 @@ pub fn scene() -> Result<Vec<f32>, PictureError> {
             sum = add(sum, colour, 1.0);
         }
         for (channel, sum) in sum.iter().enumerate() {
-            planes[channel * HEIGHT * WIDTH + i] = sum / (SAMPLES * SAMPLES) as f32;
+            planes[channel * HEIGHT * WIDTH + i] = (sum / (SAMPLES * SAMPLES) as f32).clamp(0.0, 1.0);
         }
     }
     Ok(planes)
+}
+
+/// `planes` `[3, height, width]` with `n` more rows and columns on every side that repeat the edge.
+pub fn repeat_edges(planes: &[f32], (height, width): (usize, usize), n: usize) -> Vec<f32> {
+    let mut larger = Vec::with_capacity(3 * (height + 2 * n) * (width + 2 * n));
+    for plane in planes.chunks_exact(height * width) {
+        for y in 0..height + 2 * n {
+            let row = &plane[y.saturating_sub(n).min(height - 1) * width..][..width];
+            larger.extend((0..width + 2 * n).map(|x| row[x.saturating_sub(n).min(width - 1)]));
+        }
+    }
+    larger
 }
 
 /// The colour at (x, y), in heights of the picture from its upper left corner; `ink` tells where the sign is

@@ -6,6 +6,7 @@ mod filter;
 mod sheets;
 
 use crate::support::kernels::Kernel;
+use crate::support::scene;
 use crate::{device, folder};
 
 /// Planes `[3, height, width]` that rise by `slope` from column to column, all three alike.
@@ -47,7 +48,7 @@ fn zeros_darken_the_border_and_only_it() {
 
 #[test]
 fn repeated_edges_keep_a_constant_picture() {
-    let repeated = filter::repeat_edges(&[1.0, 2.0, 3.0, 4.0].repeat(3), (2, 2), 1);
+    let repeated = scene::repeat_edges(&[1.0, 2.0, 3.0, 4.0].repeat(3), (2, 2), 1);
     let plane = [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 3.0, 3.0, 4.0, 4.0];
     assert_eq!(repeated, plane.repeat(3));
 }
@@ -73,10 +74,10 @@ fn a_stride_picks_and_a_dilation_reaches() {
 
 #[test]
 fn a_sheet_is_drawn() {
-    let scene = sheets::Scene::new(&device()).unwrap();
-    assert!(scene.planes.iter().all(|v| v.is_finite()));
+    let drawn = sheets::Scene::new(&device()).unwrap();
+    assert!(drawn.planes.iter().all(|v| (0.0..=1.0).contains(v)));
     let (name, _, draw) = sheets::ALL[3];
     let path = folder("convolution").join(name).with_extension("png");
-    draw(&scene, &path).unwrap();
+    draw(&drawn, &path).unwrap();
     assert!(path.metadata().unwrap().len() > 100_000);
 }

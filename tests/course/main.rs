@@ -3,10 +3,17 @@
 #[path = "../../examples/support/mod.rs"]
 mod support;
 
-mod convolution;
+#[path = "../../examples/support/net.rs"]
+mod net;
 
+mod convolution;
+mod feature_maps;
+mod pooling;
+
+use recurve::data::mnist::Mnist;
 use recurve::{Device, Pick};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// The device that the examples would choose.
 fn device() -> Device {
@@ -18,4 +25,10 @@ fn folder(name: &str) -> PathBuf {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("course").join(name);
     std::fs::create_dir_all(&folder).expect("the test folder can be made");
     folder
+}
+
+/// The complete data set of the repository.
+fn mnist() -> &'static Mnist {
+    static DATA: OnceLock<Mnist> = OnceLock::new();
+    DATA.get_or_init(|| support::classifier::load_mnist().expect("MNIST"))
 }
