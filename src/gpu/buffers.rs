@@ -105,11 +105,14 @@ impl Cell {
         offset: u64,
         bytes: u64,
     ) {
+        self.located(|buffer, from| encoder.copy_buffer_to_buffer(buffer, from, target, offset, bytes));
+    }
+
+    /// Hands its buffer and offset to `f`.
+    pub fn located(&self, f: impl FnOnce(&wgpu::Buffer, u64)) {
         match &*self.0.lock().unwrap() {
-            At::Region { region, offset: from, .. } => {
-                encoder.copy_buffer_to_buffer(region.buffer(), *from, target, offset, bytes);
-            }
-            At::Pooled(p) => encoder.copy_buffer_to_buffer(p.buffer(), p.offset(), target, offset, bytes),
+            At::Region { region, offset, .. } => f(region.buffer(), *offset),
+            At::Pooled(p) => f(p.buffer(), p.offset()),
         }
     }
 

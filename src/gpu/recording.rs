@@ -4,7 +4,7 @@ use super::buffers::{Cell, OwnBuffer, Region};
 use super::pipeline::Pipeline;
 use super::profile::Timer;
 use super::shader;
-use super::texels::{self, Accesses, Mirror, Range};
+use super::texels::{self, Accesses, Mirror, Range, Texel};
 use super::{Engine, Made};
 use crate::device::Storage;
 use crate::error::Result;
@@ -41,6 +41,8 @@ pub(crate) struct Recording {
     dispatches: Vec<Encoded>,
     /// Copies of what dispatches read through textures, in order.
     mirrors: Vec<Mirror>,
+    /// Leaves that need no copy in their slots.
+    direct: Vec<bool>,
     slots: Vec<Arc<Region>>,
     /// Arena chunks that the program writes values into, or updates.
     written: Vec<Arc<Region>>,
@@ -82,7 +84,9 @@ impl Recording {
         let accesses: Vec<_> = jobs.iter().zip(&bound).map(|(j, b)| accesses(engine, j, b)).collect();
         let (copies, reads) = texels::plan(&accesses);
         let firsts: Vec<usize> = copies.iter().map(|c| c.first).collect();
-        let mirrors = Mirror::all(&engine.pool, copies)?;
+        let leaf_slots: Vec<_> = program.leaves.iter().map(|&v| leaf_slot(program, &slots, v)).collect();
+        let (direct, of_copy) = texels::direct_leaves(&leaf_slots, &accesses, &bound, &copies);
+        let mirrors = Mirror::all(&engine.pool, copies, of_copy)?;
         let textures =
             |r: &[(usize, usize)]| r.iter().map(|&(i, copy)| (i, mirrors[copy].format())).collect();
         let all: Vec<_> = jobs.iter().zip(&reads).map(|(j, r)| (j.dispatch, textures(r))).collect();
@@ -111,7 +115,15 @@ impl Recording {
             });
         }
         let written = written_chunks(program);
-        Ok(Recording { dispatches, mirrors, slots, written, uniform, parameters: Mutex::new(parameters) })
+        Ok(Recording {
+            dispatches,
+            mirrors,
+            direct,
+            slots,
+            written,
+            uniform,
+            parameters: Mutex::new(parameters),
+        })
     }
 
     /// The buffers that its values share.
@@ -130,15 +142,15 @@ impl Recording {
         scalars: &[Scalar],
     ) -> Result<Vec<Storage>> {
         self.encode_moves(engine, encoder)?;
-        for (&value, storage) in program.leaves.iter().zip(leaves) {
+        for ((&value, storage), direct) in program.leaves.iter().zip(leaves).zip(&self.direct) {
             let bytes = program.values[value].spec.bytes();
-            if let (Place::Slot(slot), true) = (&program.places[value], bytes > 0) {
+            if let (Place::Slot(slot), true) = (&program.places[value], bytes > 0 && !direct) {
                 storage.gpu().copy_to(encoder, self.slots[*slot].buffer(), 0, bytes);
             }
         }
         self.parameters.lock().unwrap().upload(engine, &self.uniform, scalars);
         for part in self.dispatches.chunk_by(|_, next| next.mirrors.is_empty()) {
-            self.mirrors[part[0].mirrors.clone()].iter().for_each(|m| m.copy(encoder));
+            self.mirrors[part[0].mirrors.clone()].iter().for_each(|m| m.copy(encoder, leaves));
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             part.iter().for_each(|d| d.encode(&mut pass));
         }
@@ -160,9 +172,10 @@ impl Recording {
         if moved > 0 {
             timer.copy(engine, encoder, &Task::copy("held", moved), |e| self.encode_moves(engine, e))?;
         }
-        for ((&value, storage), task) in program.leaves.iter().zip(leaves).zip(&tasks.leaves) {
+        let leaf_tasks = self.direct.iter().zip(&tasks.leaves);
+        for ((&value, storage), (direct, task)) in program.leaves.iter().zip(leaves).zip(leaf_tasks) {
             let bytes = program.values[value].spec.bytes();
-            if let (Place::Slot(slot), true) = (&program.places[value], bytes > 0) {
+            if let (Place::Slot(slot), true) = (&program.places[value], bytes > 0 && !direct) {
                 let target = self.slots[*slot].buffer();
                 timer.copy(engine, encoder, task, |e| {
                     storage.gpu().copy_to(e, target, 0, bytes);
@@ -174,7 +187,7 @@ impl Recording {
         for dispatch in &self.dispatches {
             for mirror in &self.mirrors[dispatch.mirrors.clone()] {
                 timer.copy(engine, encoder, &Task::copy("texels", mirror.bytes()), |e| {
-                    mirror.copy(e);
+                    mirror.copy(e, leaves);
                     Ok(())
                 })?;
             }
@@ -276,6 +289,14 @@ fn find<'s>(
     }
 }
 
+/// The buffer and bytes of a leaf that is copied into a slot.
+fn leaf_slot(program: &Program, slots: &[Arc<Region>], value: ValueId) -> Option<(wgpu::Buffer, u64)> {
+    match &program.places[value] {
+        Place::Slot(slot) => Some((slots[*slot].buffer().clone(), program.values[value].spec.bytes())),
+        _ => None,
+    }
+}
+
 /// What a dispatch reads through textures, and what it writes.
 fn accesses(engine: &Engine, job: &Job<'_>, bound: &[Range<wgpu::Buffer>]) -> Accesses<wgpu::Buffer> {
     let kernel = &job.dispatch.kernel;
@@ -287,9 +308,9 @@ fn accesses(engine: &Engine, job: &Job<'_>, bound: &[Range<wgpu::Buffer>]) -> Ac
     if engine.target.texel_loads && !job.dispatch.groups.contains(&0) {
         let text = shader::included(&kernel.source);
         for (i, (&(name, access), range)) in kernel.bindings.iter().zip(bound).enumerate() {
-            let pays = texels::pays(job.dispatch, range.bytes);
-            let texel = (access == Access::Read && pays).then(|| texels::texel(&text, name)).flatten();
-            if let Some(texel) = texel.filter(|t| t.holds(range.bytes)) {
+            let texel = (access == Access::Read).then(|| texels::texel(&text, name)).flatten();
+            let pays = |t: &Texel| t.holds(range.bytes) && texels::pays(job.dispatch, *t, range.bytes);
+            if let Some(texel) = texel.filter(pays) {
                 reads.push((i, range.clone(), texel));
             }
         }

@@ -11,6 +11,7 @@
 //! call of it. [`plan`] says what is copied when.
 
 use super::buffers::{Pool, Texture};
+use crate::device::Storage;
 use crate::error::Result;
 use crate::kernel::Dispatch;
 use std::fmt::Write as _;
@@ -57,6 +58,15 @@ impl Texel {
         }
     }
 
+    fn bytes(self) -> u64 {
+        match self {
+            Texel::Word => 4,
+            Texel::Pair => 8,
+            Texel::Quad => 16,
+            Texel::Octet => 32,
+        }
+    }
+
     fn row_bytes(self) -> u64 {
         row_bytes(self.format())
     }
@@ -67,10 +77,13 @@ impl Texel {
     }
 }
 
-/// Whether a dispatch that reads so many bytes gains more than the copy costs. Every trip of a loop loads something.
-pub(super) fn pays(dispatch: &Dispatch, bytes: u64) -> bool {
-    let loads = dispatch.groups.iter().product::<u64>() * dispatch.trips.max(1);
-    bytes >= 256 << 10 || loads >= 1024
+/// Whether a dispatch that reads `bytes` bytes gains more than the copy costs. Every trip of a loop loads something;
+/// kernels that read a few elements of a large array are better off without a copy of all of it.
+pub(super) fn pays(dispatch: &Dispatch, texel: Texel, bytes: u64) -> bool {
+    let trips = dispatch.groups.iter().product::<u64>() * dispatch.trips.max(1);
+    // Workgroups have 8 to 256 threads; with 64 each, a trip is a load of 64 elements.
+    let read = 64 * trips * texel.bytes();
+    read >= bytes / 4 && (bytes >= 256 << 10 || trips >= 1024)
 }
 
 /// A declaration `@group(0) @binding(1) var<storage, read> NAME: array<ELEMENT>;`.
@@ -223,22 +236,60 @@ pub(super) fn plan<B: Clone + PartialEq>(
 /// A copy with its texture.
 pub(super) struct Mirror {
     source: Range<wgpu::Buffer>,
+    /// Set when the values come from outside: the leaf whose own buffer is the source.
+    leaf: Option<usize>,
     texture: Arc<Texture>,
+}
+
+/// Leaves of at least this many bytes may be copied into textures from where they lie.
+const DIRECT: u64 = 64 << 10;
+
+/// Which of a program's leaves are read through textures only, and so need no copy in the buffer that is theirs, and for
+/// each planned copy the leaf that it is of. `slots` gives each leaf's buffer and bytes; `all` what each dispatch is
+/// bound to.
+pub(super) fn direct_leaves<B: Clone + PartialEq>(
+    slots: &[Option<(B, u64)>],
+    dispatches: &[Accesses<B>],
+    all: &[Vec<Range<B>>],
+    copies: &[Planned<B>],
+) -> (Vec<bool>, Vec<Option<usize>>) {
+    let mut of_copy = vec![None; copies.len()];
+    let direct = |(leaf, slot): (usize, &Option<(B, u64)>)| {
+        let Some((buffer, _)) = slot.as_ref().filter(|(_, bytes)| *bytes >= DIRECT) else { return false };
+        let writes = |d: &Accesses<B>| d.writes.contains(buffer);
+        let lasts = dispatches.iter().position(writes).unwrap_or(dispatches.len());
+        let in_place = |(d, bound): (&Accesses<B>, &Vec<Range<B>>)| {
+            let texels = |i: usize| d.reads.iter().any(|r| r.0 == i);
+            bound.iter().enumerate().any(|(i, range)| range.buffer == *buffer && !texels(i))
+        };
+        if dispatches.iter().zip(all).take(lasts).any(in_place) {
+            return false;
+        }
+        let mine = copies.iter().zip(&mut of_copy);
+        mine.filter(|(c, _)| c.range.buffer == *buffer && c.first < lasts)
+            .for_each(|(_, of)| *of = Some(leaf));
+        true
+    };
+    (slots.iter().enumerate().map(direct).collect(), of_copy)
 }
 
 impl Mirror {
     /// Textures for all planned copies: two whose times do not overlap may share one.
-    pub fn all(pool: &Pool, copies: Vec<Planned<wgpu::Buffer>>) -> Result<Vec<Mirror>> {
+    pub fn all(
+        pool: &Pool,
+        copies: Vec<Planned<wgpu::Buffer>>,
+        leaves: Vec<Option<usize>>,
+    ) -> Result<Vec<Mirror>> {
         let mut taken: Vec<(Arc<Texture>, usize)> = Vec::new();
         let mut mirrors = Vec::with_capacity(copies.len());
-        for copy in copies {
+        for (copy, leaf) in copies.into_iter().zip(leaves) {
             let rows = copy.range.bytes.div_ceil(row_bytes(copy.format)) as u32;
             let busy =
                 |t: &Arc<Texture>| taken.iter().any(|(o, last)| Arc::ptr_eq(o, t) && *last >= copy.first);
             let texture = pool.texture(copy.format, [WIDTH, rows], busy)?;
             taken.retain(|(t, _)| !Arc::ptr_eq(t, &texture));
             taken.push((texture.clone(), copy.last));
-            mirrors.push(Mirror { source: copy.range, texture });
+            mirrors.push(Mirror { source: copy.range, leaf, texture });
         }
         Ok(mirrors)
     }
@@ -255,19 +306,27 @@ impl Mirror {
         self.source.bytes
     }
 
+    pub fn copy(&self, encoder: &mut wgpu::CommandEncoder, leaves: &[Storage]) {
+        match self.leaf {
+            None => self.copy_from(encoder, &self.source.buffer, self.source.offset),
+            Some(leaf) => {
+                leaves[leaf].gpu().located(|buffer, offset| self.copy_from(encoder, buffer, offset))
+            }
+        }
+    }
+
     /// Copies whole rows, and what is left as a part of one.
-    pub fn copy(&self, encoder: &mut wgpu::CommandEncoder) {
-        let format = self.texture.texture.format();
-        let row = row_bytes(format);
+    fn copy_from(&self, encoder: &mut wgpu::CommandEncoder, buffer: &wgpu::Buffer, offset: u64) {
+        let row = row_bytes(self.format());
         let rows = (self.source.bytes / row) as u32;
         let rest = ((self.source.bytes % row) / (row / WIDTH as u64)) as u32;
         let parts = [(0, rows, WIDTH), (rows, 1, rest)];
         for (y, height, width) in parts.into_iter().filter(|&(_, height, width)| height * width > 0) {
             encoder.copy_buffer_to_texture(
                 wgpu::TexelCopyBufferInfo {
-                    buffer: &self.source.buffer,
+                    buffer,
                     layout: wgpu::TexelCopyBufferLayout {
-                        offset: self.source.offset + y as u64 * row,
+                        offset: offset + y as u64 * row,
                         bytes_per_row: Some(row as u32),
                         rows_per_image: None,
                     },
@@ -319,5 +378,23 @@ mod tests {
         assert_eq!(reads, [vec![(1, 0)], vec![(1, 0), (1, 1)], vec![(1, 2), (1, 1)]]);
         let spans: Vec<_> = copies.iter().map(|c| (c.range.buffer, c.first, c.last)).collect();
         assert_eq!(spans, [(1, 0, 1), (2, 1, 2), (1, 2, 2)]);
+    }
+
+    #[test]
+    fn leaves_that_only_textures_show_need_no_buffer() {
+        let range = |b: u32| Range { buffer: b, offset: 0, bytes: DIRECT };
+        // Leaves 0 and 1 lie in buffers 1 and 2; the first dispatch reads both, the second writes over leaf 0.
+        let bound = [vec![range(1), range(2), range(3)], vec![range(2), range(1)], vec![range(1), range(4)]];
+        let reads = |list: &[(usize, u32)]| list.iter().map(|&(i, b)| (i, range(b), Texel::Octet)).collect();
+        let list = [
+            Accesses { reads: reads(&[(0, 1), (1, 2)]), writes: vec![3] },
+            Accesses { reads: Vec::new(), writes: vec![1] },
+            Accesses { reads: reads(&[(0, 1)]), writes: vec![4] },
+        ];
+        let (copies, _) = plan(&list);
+        let slots = [Some((1, DIRECT)), Some((2, DIRECT)), Some((5, DIRECT - 1)), None];
+        let (direct, of_copy) = direct_leaves(&slots, &list, &bound, &copies);
+        assert_eq!(direct, [true, false, false, false]);
+        assert_eq!(of_copy, [Some(0), None, None]);
     }
 }
