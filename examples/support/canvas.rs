@@ -127,33 +127,45 @@ pub fn text(
     colour: RGBColor,
     align: HPos,
 ) -> Drawn {
-    if !what.contains(SYMBOLS) {
-        let style = font(size).color(&colour).pos(Pos::new(align, VPos::Center));
-        return Ok(area.draw(&Text::new(what, fine(place), style))?);
-    }
-    let mut parts = Vec::new();
-    for part in what.split_inclusive(SYMBOLS) {
-        let (plain, symbol) = part.split_at(part.trim_end_matches(SYMBOLS).len());
-        parts.extend([(plain, font(size)), (symbol, ("monospace", size * FINE).into_font())]);
-    }
-    let mut placed = Vec::new();
-    let mut width = 0;
-    for (part, font) in parts {
-        let style = font.color(&colour).pos(Pos::new(HPos::Left, VPos::Center));
-        let part_width = area.estimate_text_size(part, &style)?.0 as i32;
-        placed.push((part, style, width));
-        width += part_width;
-    }
+    let parts = parts(area, what, size)?;
+    let width = parts.iter().map(|p| p.2).sum::<i32>();
     let (x, y) = fine(place);
-    let left = match align {
+    // One part is left to the library, which places it by the pixel.
+    if let [(part, font, _)] = &parts[..] {
+        let style = font.clone().color(&colour).pos(Pos::new(align, VPos::Center));
+        return Ok(area.draw(&Text::new(*part, (x, y), style))?);
+    }
+    let mut left = match align {
         HPos::Left => x,
         HPos::Center => x - width / 2,
         HPos::Right => x - width,
     };
-    for (part, style, from) in placed {
-        area.draw(&Text::new(part, (left + from, y), style))?;
+    for (part, font, width) in parts {
+        let style = font.color(&colour).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(part, (left, y), style))?;
+        left += width;
     }
     Ok(())
+}
+
+/// The width of a line of text.
+pub fn width_of(area: &Area<'_>, what: &str, size: i32) -> Drawn<i32> {
+    Ok(parts(area, what, size)?.iter().map(|p| p.2).sum::<i32>() / FINE)
+}
+
+/// Cuts a line into parts of one font, with their widths.
+fn parts<'t>(area: &Area<'_>, what: &'t str, size: i32) -> Drawn<Vec<(&'t str, FontDesc<'static>, i32)>> {
+    let mut all = Vec::new();
+    for part in what.split_inclusive(SYMBOLS) {
+        let (plain, symbol) = part.split_at(part.trim_end_matches(SYMBOLS).len());
+        for (part, font) in [(plain, font(size)), (symbol, ("monospace", size * FINE).into_font())] {
+            if !part.is_empty() {
+                let width = area.estimate_text_size(part, &font.clone().color(&INK))?.0 as i32;
+                all.push((part, font, width));
+            }
+        }
+    }
+    Ok(all)
 }
 
 pub fn rectangle(area: &Area<'_>, (x, y): (i32, i32), (w, h): (i32, i32), colour: RGBColor) -> Drawn {

@@ -1,6 +1,7 @@
 //! What the examples share: the command line, pictures and what is shown in them, digits from PNG files.
 
 pub mod canvas;
+pub mod chart;
 pub mod classifier;
 pub mod colour;
 pub mod command;

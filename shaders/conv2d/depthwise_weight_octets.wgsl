@@ -11,6 +11,7 @@ const R: u32 = 3u;
 const S: u32 = 3u;
 const STRIDE: u32 = 1u; // along the row
 const DILATION: u32 = 1u; // along the row
+const PAD: i32 = 1i; // before the row
 
 const TILE: u32 = OCTETS * 8u;
 const RUN: u32 = (TILE - 1u) * STRIDE + (S - 1u) * DILATION + 1u;
@@ -38,7 +39,6 @@ struct Params {
     stride_h: u32,
     dilation_h: u32,
     pad_top: i32,
-    pad_left: i32,
     x_last: u32, // index of the last octet
     dy_last: u32,
 }
@@ -81,7 +81,7 @@ fn main(
         let row = segments - image * p.rows;
         let elements = select(0u, p.segment - offset, asked < p.units);
 
-        // What counts of dy for column s of the kernel is in gs[s * TILE ..]. The run begins `shift` floats into an
+        // What counts of dy for column s of the kernel is in gs[s * TILE ..]. A run begins up to 7 floats into an
         // octet: three conditional moves bring it to the front.
         let dy_at = ((image * p.k + k) * p.rows + row) * p.segment + offset;
         var g: array<f32, TILE + 8u>;
@@ -104,15 +104,19 @@ fn main(
         for (var i = 0u; i < TILE + 1u; i++) {
             g[i] = select(g[i], g[i + 2u], (dy_at & 2u) != 0u);
         }
+        //!unroll
+        for (var i = 0u; i < TILE; i++) {
+            g[i] = select(g[i], g[i + 1u], (dy_at & 1u) != 0u);
+        }
         var gs: array<f32, S * TILE>;
         var column = offset - quotient(offset, p.columns_m, p.columns_h) * p.columns;
         //!unroll
         for (var i = 0u; i < TILE; i++) {
-            let moved = select(g[i], g[i + 1u], (dy_at & 1u) != 0u);
             //!unroll
             for (var s = 0u; s < S; s++) {
-                let met = u32(i32(column + s * DILATION) - p.pad_left) < p.in_w;
-                gs[s * TILE + i] = select(0.0, moved, i < elements && (met || !FLAT));
+                let centre = !FLAT || i32(s * DILATION) == PAD;
+                let met = centre || u32(i32(column + s * DILATION) - PAD) < p.columns;
+                gs[s * TILE + i] = select(0.0, g[i], i < elements && met);
             }
             column = select(column + 1u, 0u, column + 1u == p.columns);
         }
@@ -126,7 +130,7 @@ fn main(
             let low = select((x_plane + select(0u, u32(h), inside)) * p.in_w, x_plane * p.in_w, FLAT);
             let len = select(select(0u, p.in_w, inside), p.in_h * p.in_w, FLAT);
             let down = select(0, h * i32(p.in_w), FLAT);
-            let at = i32(low) + i32(offset * STRIDE) + down - p.pad_left;
+            let at = i32(low) + i32(offset * STRIDE) + down - PAD;
             var xs: array<f32, RUN_OCTETS * 8u>;
             //!unroll
             for (var o = 0u; o < RUN_OCTETS; o++) {

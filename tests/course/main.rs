@@ -9,6 +9,7 @@ mod net;
 mod convolution;
 mod feature_maps;
 mod pooling;
+mod shift;
 
 use recurve::data::mnist::Mnist;
 use recurve::{Device, Pick};

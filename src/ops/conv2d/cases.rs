@@ -197,6 +197,8 @@ fn depthwise_settings() -> Vec<Setting> {
         // More padding than kernel.
         each([1, 3, 3, 4], 1, [3, 3]).pad([4, 5]),
         each([1, 3, 5, 6], 1, [3, 3]).stride(2, 2).pad([4, 5]),
+        each([1, 2, 6, 5], 1, [2, 2]).stride(19, 19).pad([0, 15]),
+        each([1, 2, 6, 5], 1, [2, 1]).dilation(1 << 28, 1).pad([1 << 27, 0]),
         // Kernels beyond what one thread holds.
         each([1, 2, 40, 41], 1, [31, 31]).pad(15),
         each([1, 2, 3, 90], 1, [1, 70]).pad([0, 40]),

@@ -4,7 +4,7 @@
 //! with the weights turned round: the same kernels serve it.
 
 use super::direct::add_splits;
-use super::{Bias, Conv2d, Sizes};
+use super::{Bias, Conv2d, SMALL, Sizes};
 use crate::kernel::{Bind, Candidate, MAX_TRIPS, Needs, Target};
 use crate::op::Activation;
 use crate::pointwise::Divisor;
@@ -23,10 +23,9 @@ crate::kernel! {
     /// Octets of y per lane.
     mod octets = "shaders/conv2d/depthwise_octets.wgsl";
     params {
-        total: u32, segment: u32, segment_m: u32, segment_h: u32, rows: u32, rows_m: u32, rows_h: u32,
-        k: u32, k_m: u32, k_h: u32, columns: u32, columns_m: u32, columns_h: u32, whole: u32,
-        c: u32, in_h: u32, in_w: u32, divide_m: u32, divide_h: u32, terms: u32,
-        stride_h: u32, dilation_h: u32, pad_top: i32, pad_left: i32, x_last: u32, w_last: u32, bias: u32,
+        total: u32, plane: u32, plane_m: u32, plane_h: u32, k: u32, k_m: u32, k_h: u32,
+        columns: u32, columns_m: u32, columns_h: u32, whole: u32, c: u32, in_plane: u32,
+        divide_m: u32, divide_h: u32, terms: u32, above: i32, down: u32, x_last: u32, w_last: u32, bias: u32,
     }
     bind { x: Read, w: Read, bias: Read, y: ReadWrite }
 }
@@ -48,7 +47,7 @@ crate::kernel! {
         units: u32, steps: u32, splits: u32, blocks: u32, blocks_m: u32, blocks_h: u32,
         rows: u32, rows_m: u32, rows_h: u32, segment: u32, columns: u32, columns_m: u32, columns_h: u32,
         k: u32, divide: u32, c: u32, in_h: u32, in_w: u32, stride_h: u32, dilation_h: u32,
-        pad_top: i32, pad_left: i32, x_last: u32, dy_last: u32,
+        pad_top: i32, x_last: u32, dy_last: u32,
     }
     bind { x: Read, dy: Read, dw: ReadWrite }
 }
@@ -152,7 +151,7 @@ impl Task {
         let tile = if self.out[1] <= 4 { 4 } else { 8usize }.next_multiple_of(spread);
         let shift = (-self.pad[1]).rem_euclid(spread as i32) as usize;
         let unrolled = tile.div_ceil(spread) * self.kernel[1];
-        if unrolled > UNROLLED || self.run(tile, shift) > HELD {
+        if tile > 16 || unrolled > UNROLLED || self.run(tile, shift) > HELD {
             return None;
         }
         let threads = self.out[1].div_ceil(tile) * self.out[0] * self.k * self.n;
@@ -188,34 +187,34 @@ impl Task {
         Some(Candidate::new(if self.flip { "depthwise_input" } else { "depthwise" }).dispatch(dispatch))
     }
 
-    /// How many octets a lane computes at a time, of segments of `segment` elements, and whether these are planes.
-    fn segments(&self) -> Option<(usize, usize, bool)> {
-        let flat = self.stride == [1, 1] && self.out[1] == self.from[1];
-        let segment = if flat { self.out[0] * self.out[1] } else { self.out[1] };
-        // More octets share more loads; but a segment that begins within them costs as much as a whole one.
-        let most = if flat || segment.is_multiple_of(8) { segment / 8 } else { 1 }.clamp(1, MOST_OCTETS);
-        let fits = |n: &usize| self.kernel[0] * self.kernel[1] * 8 * n <= UNROLLED && self.run(8 * n, 0) <= HELD;
-        let octets = (1..=most).rev().find(fits)?;
-        (self.spread == [1, 1] && segment >= SHORTEST).then_some((octets, segment, flat))
+    /// Whether rows are as long before as after and every tap moves along with its result: what a tap meets is then
+    /// one run in memory, across the ends of rows. Kernels count its place in 31 bits.
+    fn flat(&self) -> bool {
+        let rows = self.pad[0].unsigned_abs() as usize + (self.kernel[0] - 1) * self.dilation[0];
+        let near = rows.saturating_mul(self.from[1]) < 1 << 29;
+        [self.stride, self.spread] == [[1, 1]; 2] && self.out[1] == self.from[1] && near
+    }
+
+    /// How many octets a lane takes at a time, of `segment` elements in a row.
+    fn octets_of(&self, segment: usize) -> Option<usize> {
+        let taps = self.kernel[0] * self.kernel[1];
+        let fits = |n: &usize| taps * 8 * n <= UNROLLED && self.run(8 * n, 0) <= HELD;
+        (1..=segment.div_ceil(8).min(MOST_OCTETS)).rev().find(fits)
     }
 
     /// Octets of the result for each lane of a software adapter.
     fn octets(&self, bias: Option<Bind>, activation: Activation) -> Option<Candidate> {
-        let (octets, segment, flat) = self.segments()?;
-        let rows = if flat { 1 } else { self.out[0] };
-        let total = self.total();
-        let tile = 8 * octets;
-        let [by_segment, by_rows, by_k, by_columns, by_divide] =
-            [segment, rows, self.k, self.out[1], self.divide].map(Divisor::new);
+        let plane = self.out[0] * self.out[1];
+        let octets = self.octets_of(plane).filter(|_| self.flat() && plane >= SMALLEST)?;
+        let (tile, total) = (8 * octets, self.total());
+        let [by_plane, by_k, by_columns, by_divide] =
+            [plane, self.k, self.out[1], self.divide].map(Divisor::new);
         let weights = if self.flip { self.c } else { self.k } * self.kernel[0] * self.kernel[1];
         let dispatch = octets::dispatch(octets::Params {
             total: total as u32,
-            segment: by_segment.size,
-            segment_m: by_segment.magic,
-            segment_h: by_segment.shift,
-            rows: by_rows.size,
-            rows_m: by_rows.magic,
-            rows_h: by_rows.shift,
+            plane: by_plane.size,
+            plane_m: by_plane.magic,
+            plane_h: by_plane.shift,
             k: by_k.size,
             k_m: by_k.magic,
             k_h: by_k.shift,
@@ -224,49 +223,48 @@ impl Task {
             columns_h: by_columns.shift,
             whole: tile.next_multiple_of(self.out[1]) as u32,
             c: self.c as u32,
-            in_h: self.from[0] as u32,
-            in_w: self.from[1] as u32,
+            in_plane: (self.from[0] * self.from[1]) as u32,
             divide_m: by_divide.magic,
             divide_h: by_divide.shift,
             terms: self.terms as u32,
-            stride_h: self.stride[0] as u32,
-            dilation_h: self.dilation[0] as u32,
-            pad_top: self.pad[0],
-            pad_left: self.pad[1],
+            above: self.pad[0] * self.from[1] as i32 + self.pad[1],
+            down: (self.dilation[0] * self.from[1]) as u32,
             x_last: last_octet(self.n * self.c * self.from[0] * self.from[1]),
             w_last: last_octet(weights),
             bias: bias.is_some() as u32,
         })
         .constant("OCTETS", octets as u32)
-        .constant("FLAT", flat)
         .constant("R", self.kernel[0] as u32)
         .constant("S", self.kernel[1] as u32)
-        .constant("STRIDE", self.stride[1] as u32)
         .constant("DILATION", self.dilation[1] as u32)
+        .constant("PAD", self.pad[1])
         .constant("FLIP", self.flip)
         .constant("ACTIVATION", activation as u32)
         .bind(&[Bind::Input(0), Bind::Input(1), bias.unwrap_or(Bind::Input(1)), Bind::Output(0)])
         .groups(total.div_ceil(8 * tile) as u64)
-        .trips(((tile / segment + 2) * (1 + self.terms)) as u64);
+        .trips(((tile / plane + 2) * self.terms) as u64);
         let variant = if self.flip { "depthwise_input_octets" } else { "depthwise_octets" };
         Some(Candidate::new(variant).needs(Needs::SUBGROUP8).dispatch(dispatch))
     }
 
-    /// Candidates for `target`, best first.
-    fn candidates(&self, target: &Target, bias: Option<Bind>, activation: Activation) -> Vec<Candidate> {
-        let octets = target.software_subgroup8().then(|| self.octets(bias, activation)).flatten();
-        octets.into_iter().chain(self.tiles(bias, activation)).collect()
-    }
 }
 
-/// Octets that a lane computes at a time: more would not share more loads worth mentioning.
+/// Octets that a lane takes at a time: with more, compiling takes longer than the shared loads are worth.
 const MOST_OCTETS: usize = 4;
 
-/// Segments shorter than this cost more than the portable kernel does.
-const SHORTEST: usize = 6;
+/// Planes smaller than this keep a lane busy with what belongs to others.
+const SMALLEST: usize = 16;
 
 fn last_octet(elements: usize) -> u32 {
     ((elements - 1) / 8) as u32
+}
+
+/// The candidates that there are for `target`, best first. Small convolutions do not repay the time that compiling the
+/// octets takes.
+fn order(z: &Sizes, target: &Target, octets: Option<Candidate>, tiles: Option<Candidate>) -> Vec<Candidate> {
+    let octets = octets.filter(|_| target.software_subgroup8());
+    let both = if z.multiply_adds() < SMALL { [tiles, octets] } else { [octets, tiles] };
+    both.into_iter().flatten().collect()
 }
 
 pub(super) fn forward(z: &Sizes, op: &Conv2d, target: &Target) -> Vec<Candidate> {
@@ -274,14 +272,16 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d, target: &Target) -> Vec<Candidate>
         return Vec::new();
     }
     let bias = (op.bias == Bias::Channels).then_some(Bind::Input(2));
-    Task::forward(z).candidates(target, bias, op.activation)
+    let t = Task::forward(z);
+    order(z, target, t.octets(bias, op.activation), t.tiles(bias, op.activation))
 }
 
 pub(super) fn input_grad(z: &Sizes, target: &Target) -> Vec<Candidate> {
     if !served(z) {
         return Vec::new();
     }
-    Task::input_grad(z).candidates(target, None, Activation::None)
+    let t = Task::input_grad(z);
+    order(z, target, t.octets(None, Activation::None), t.tiles(None, Activation::None))
 }
 
 pub(super) fn weight_grad(z: &Sizes, target: &Target) -> Vec<Candidate> {
@@ -289,8 +289,7 @@ pub(super) fn weight_grad(z: &Sizes, target: &Target) -> Vec<Candidate> {
         return Vec::new();
     }
     let t = Task::forward(z);
-    let octets = target.software_subgroup8().then(|| weight_by_octets(z, &t)).flatten();
-    octets.into_iter().chain(weight_by_tiles(z, &t)).collect()
+    order(z, target, weight_by_octets(z, &t), weight_by_tiles(z, &t))
 }
 
 fn weight_by_tiles(z: &Sizes, t: &Task) -> Option<Candidate> {
@@ -330,8 +329,9 @@ fn weight_by_tiles(z: &Sizes, t: &Task) -> Option<Candidate> {
 }
 
 fn weight_by_octets(z: &Sizes, t: &Task) -> Option<Candidate> {
-    let (octets, segment, flat) = t.segments()?;
-    let rows = if flat { 1 } else { z.p };
+    let flat = t.flat();
+    let (rows, segment) = if flat { (1, z.p * z.q) } else { (z.p, z.q) };
+    let octets = t.octets_of(segment)?;
     let blocks = segment.div_ceil(8 * octets);
     let units = z.n * rows * blocks;
     // A split of fewer than 4 steps costs more to add up than it saves.
@@ -362,7 +362,6 @@ fn weight_by_octets(z: &Sizes, t: &Task) -> Option<Candidate> {
         stride_h: t.stride[0] as u32,
         dilation_h: t.dilation[0] as u32,
         pad_top: t.pad[0],
-        pad_left: t.pad[1],
         x_last: last_octet(z.n * z.c * z.h * z.w),
         dy_last: last_octet(z.n * z.k * z.p * z.q),
     })
@@ -372,6 +371,7 @@ fn weight_by_octets(z: &Sizes, t: &Task) -> Option<Candidate> {
     .constant("S", z.s as u32)
     .constant("STRIDE", t.stride[1] as u32)
     .constant("DILATION", t.dilation[1] as u32)
+    .constant("PAD", t.pad[1])
     .bind(&[Bind::Input(0), Bind::Input(1), to])
     .groups((z.k * splits) as u64)
     .trips(steps as u64);
