@@ -28,6 +28,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/clip.wgsl", include_str!("../../shaders/lib/clip.wgsl")),
     ("lib/convolve_rows.wgsl", include_str!("../../shaders/lib/convolve_rows.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
+    ("lib/octet_channels.wgsl", include_str!("../../shaders/lib/octet_channels.wgsl")),
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),
     ("lib/quotient.wgsl", include_str!("../../shaders/lib/quotient.wgsl")),
     ("lib/tree64.wgsl", include_str!("../../shaders/lib/tree64.wgsl")),
