@@ -46,6 +46,7 @@ ops! {
     sgd,
     slice,
     softmax,
+    sum_of_chain,
 }
 
 pub mod activation;
