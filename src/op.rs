@@ -239,6 +239,12 @@ pub trait Op: OpIdentity + Debug + Send + Sync {
         None
     }
 
+    /// The op that computes `chain`, of inputs `inputs`, and then this one on its only result, if there is one.
+    fn draw_in(&self, chain: &Pointwise, inputs: &[Spec]) -> Option<Arc<dyn Op>> {
+        let _ = (chain, inputs);
+        None
+    }
+
     /// Byte offsets in updated input 0 at which the further inputs are to lie. A planner that can lets their
     /// producers write there, and then runs nothing for this op.
     fn places(&self) -> Option<&[u64]> {

@@ -55,6 +55,7 @@ ops! {
     sgd,
     slice,
     softmax,
+    sum_of_chain,
     upsample_bilinear2d,
     upsample_nearest2d,
 }

@@ -177,6 +177,25 @@ fn nothing_overflows_far_out() {
 }
 
 #[test]
+fn the_mean_of_a_chain_is_one_pass_over_its_inputs() {
+    for dev in &support::devices()[1..] {
+        let x: Vec<f32> = (0..70_000).map(|i| (i % 100) as f32 / 50.0).collect();
+        let (x, t) = (dev.tensor(&x, [700, 100]), dev.full(0.5, [700, 100]));
+        let loss = x.mse_loss(&t, Reduction::Mean).item().unwrap();
+        assert!((loss - 0.5734).abs() < 1e-5, "{dev:?}: {loss}");
+        let plan = dev.explain();
+        let steps = plan.lines().filter(|l| l.contains(" = ")).count();
+        assert!(steps == 1 && plan.contains("pointwise_mean"), "{plan}");
+        // A chain that somebody holds is computed and kept.
+        let each = x.mse_loss(&t, Reduction::None);
+        let sum = each.sum(&[0, 1]);
+        assert!((sum.item().unwrap() / 70_000.0 - loss).abs() < 1e-5);
+        assert_eq!(each.to_vec().unwrap()[0], 0.25);
+        assert!(!dev.explain().contains("pointwise_sum"));
+    }
+}
+
+#[test]
 fn gradients_at_kinks_are_pytorchs() {
     for dev in support::devices() {
         let slope = |of: fn(&Tensor, &Tensor, Reduction) -> Tensor, d: f32| {

@@ -1,11 +1,11 @@
-// Zeros, for sums to be added to.
+// Zeros, for sums to be added to: four per thread, those behind the end in its padding.
 
 struct Params {
-    len: u32,
+    len: u32, // in units of four
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>; // [len]
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [len]
 
 @compute @workgroup_size(64)
 fn main(
@@ -15,6 +15,6 @@ fn main(
 ) {
     let id = (wid.x + wid.y * nwg.x) * 64u + lane;
     if (id < p.len) {
-        y[id] = 0.0;
+        y[id] = vec4<f32>(0.0);
     }
 }

@@ -25,11 +25,24 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> variance: array<f32>; // [R]
 
 //!include lib/octet.wgsl
-//!include lib/octet_range.wgsl
-//!include lib/quotient.wgsl
+//!include lib/octet_channels.wgsl
 
 fn sum4(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
+}
+
+fn biases(first: u32, o: u32) -> Factors {
+    if (AFFINE == 1u) {
+        let b = beta[first / 8u + o];
+        return Factors(evens(b), odds(b));
+    }
+    if (AFFINE == 2u) {
+        let channels = channels_of(o);
+        let c = first + channels.x;
+        let d = first + channels.y;
+        return spread(o, channels, vec2<f32>(element(beta[c / 8u], c % 8u), element(beta[d / 8u], d % 8u)));
+    }
+    return Factors(vec4<f32>(0.0), vec4<f32>(0.0));
 }
 
 fn finish(value: vec4<f32>) -> vec4<f32> {
@@ -81,28 +94,11 @@ fn main(
     let first = (row % p.groups) * p.channels;
     for (var o = lane; o < p.octets; o += 8u) {
         let octet = x[at + o];
-        var even = ((evens(octet) - shift) - offset) * scale;
-        var odd = ((odds(octet) - shift) - offset) * scale;
-        if (AFFINE == 1u) {
-            let g = gamma[first / 8u + o];
-            let b = beta[first / 8u + o];
-            even = even * evens(g) + evens(b);
-            odd = odd * odds(g) + odds(b);
-        }
-        if (AFFINE == 2u) {
-            // An octet meets at most two channels.
-            let low = quotient(o * 8u, p.magic, p.shift);
-            let high = quotient(o * 8u + 7u, p.magic, p.shift);
-            let c = first + low;
-            let d = first + high;
-            let g = vec2<f32>(element(gamma[c / 8u], c % 8u), element(gamma[d / 8u], d % 8u));
-            let b = vec2<f32>(element(beta[c / 8u], c % 8u), element(beta[d / 8u], d % 8u));
-            let end = (low + 1u) * p.inner;
-            let even_low = evens_inside(o, 0u, end);
-            let odd_low = odds_inside(o, 0u, end);
-            even = even * select(g.yyyy, g.xxxx, even_low) + select(b.yyyy, b.xxxx, even_low);
-            odd = odd * select(g.yyyy, g.xxxx, odd_low) + select(b.yyyy, b.xxxx, odd_low);
-        }
-        y[at + o] = octet_of(finish(even), finish(odd));
+        let w = weights(first, o);
+        let b = biases(first, o);
+        y[at + o] = octet_of(
+            finish(((evens(octet) - shift) - offset) * scale * w.even + b.even),
+            finish(((odds(octet) - shift) - offset) * scale * w.odd + b.odd),
+        );
     }
 }

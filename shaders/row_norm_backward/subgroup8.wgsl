@@ -24,37 +24,10 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> dx: array<vec4<u64>>; // [R, D]
 
 //!include lib/octet.wgsl
-//!include lib/octet_range.wgsl
-//!include lib/quotient.wgsl
+//!include lib/octet_channels.wgsl
 
 fn sum4(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
-}
-
-// gamma for the even and for the odd elements of octet `o` of a row whose channels begin at `first`.
-struct Weights {
-    even: vec4<f32>,
-    odd: vec4<f32>,
-}
-
-fn weights(first: u32, o: u32) -> Weights {
-    if (AFFINE == 1u) {
-        let g = gamma[first / 8u + o];
-        return Weights(evens(g), odds(g));
-    }
-    if (AFFINE == 2u) {
-        // An octet meets at most two channels.
-        let low = quotient(o * 8u, p.magic, p.shift);
-        let c = first + low;
-        let d = first + quotient(o * 8u + 7u, p.magic, p.shift);
-        let g = vec2<f32>(element(gamma[c / 8u], c % 8u), element(gamma[d / 8u], d % 8u));
-        let end = (low + 1u) * p.inner;
-        return Weights(
-            select(g.yyyy, g.xxxx, evens_inside(o, 0u, end)),
-            select(g.yyyy, g.xxxx, odds_inside(o, 0u, end)),
-        );
-    }
-    return Weights(vec4<f32>(1.0), vec4<f32>(1.0));
 }
 
 @compute @workgroup_size(8)

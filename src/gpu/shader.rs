@@ -30,6 +30,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/first_maximum.wgsl", include_str!("../../shaders/lib/first_maximum.wgsl")),
     ("lib/implicit_gemm.wgsl", include_str!("../../shaders/lib/implicit_gemm.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
+    ("lib/octet_channels.wgsl", include_str!("../../shaders/lib/octet_channels.wgsl")),
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),
     ("lib/parts.wgsl", include_str!("../../shaders/lib/parts.wgsl")),
     ("lib/quotient.wgsl", include_str!("../../shaders/lib/quotient.wgsl")),

@@ -14,7 +14,7 @@ mod cases;
 pub use cases::cases;
 
 use crate::kernel::{Candidate, Target};
-use crate::op::{Cost, Expected, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
+use crate::op::{Cost, Expected, GradIo, Io, Op, RefIo, Scalar, Tolerance, View, expected};
 use crate::parallel;
 use crate::pointwise::{Arg, Evaluator, Function, Instr, Pointwise, Source, generate, runs};
 use crate::shape::{DType, Shape, Spec};
@@ -50,18 +50,8 @@ impl Op for Pointwise {
     }
 
     fn reference(&self, io: &mut RefIo<'_>) {
-        /// Elements that one thread takes at a time.
-        const ROW: usize = 4096;
         for (j, out) in io.outputs.iter_mut().enumerate() {
-            let (chain, read) = self.only(j);
-            let source = |&i: &usize| -> Source<'_> {
-                let input = &io.inputs[i];
-                (input.data, runs(input.shape, out.shape).expect("the shape rule was checked"))
-            };
-            let sources: Vec<Source<'_>> = read.iter().map(source).collect();
-            parallel::rows(out.data, ROW, ROW * 4 * chain.steps.len(), |row, values| {
-                Evaluator::new(&chain, &sources, &io.scalars).run(row * ROW, values);
-            });
+            evaluate(self, j, &io.inputs, &io.scalars, out.shape, out.data);
         }
     }
 
@@ -122,6 +112,27 @@ impl Op for Pointwise {
         let elements = io.outputs.first().map_or(0, Spec::elements);
         Cost { flops: (elements * self.steps.len()) as u64, bytes: io.bytes() }
     }
+}
+
+/// Result `which` of a chain, which has the shape `shape`.
+pub(crate) fn evaluate(
+    chain: &Pointwise,
+    which: usize,
+    inputs: &[View<'_>],
+    scalars: &[f64],
+    shape: Shape,
+    out: &mut [f64],
+) {
+    /// Elements that one thread takes at a time.
+    const ROW: usize = 4096;
+    let (chain, read) = chain.only(which);
+    let source = |&i: &usize| -> Source<'_> {
+        (inputs[i].data, runs(inputs[i].shape, shape).expect("the shape rule was checked"))
+    };
+    let sources: Vec<Source<'_>> = read.iter().map(source).collect();
+    parallel::rows(out, ROW, ROW * 4 * chain.steps.len(), |row, values| {
+        Evaluator::new(&chain, &sources, scalars).run(row * ROW, values);
+    });
 }
 
 /// The exponential's bound grows with |x|; the test cases keep to |x| ≤ 4.

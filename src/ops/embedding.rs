@@ -9,7 +9,7 @@
 //! An index that names no row gives a row of NaN. The gradient with respect to the table sums the rows of dy that were
 //! read from each of its rows; a padding row gets none. (PyTorch's `embedding`.)
 
-use crate::kernel::{Bind, Candidate, MAX_TRIPS, Needs, Target, TargetClass};
+use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::ops::batch_norm::floats;
 use crate::shape::{DType, Spec};
@@ -132,39 +132,12 @@ impl Op for EmbeddingBackward {
     }
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
-        let (n, v, e) = (io.inputs[0].elements(), self.rows, io.outputs[0].shape[1]);
-        let parts = parts(n, v, e, target);
-        let length = n.div_ceil(parts);
-        let mut out = Candidate::new("columns");
-        let tables = if parts == 1 { Bind::Output(0) } else { Bind::Scratch(0) };
-        let len = parts * v * e;
-        let clear = clear::dispatch(clear::Params { len: len as u32 });
-        out = out.dispatch(clear.bind(&[tables]).groups(len.div_ceil(64) as u64));
-        for first in (0..length).step_by(STRETCH) {
-            let params = accumulate::Params {
-                n: n as u32,
-                e: e as u32,
-                v: v as u32,
-                padding: self.padding.unwrap_or(u32::MAX),
-                parts: parts as u32,
-                length: length as u32,
-                first: first as u32,
-                trips: STRETCH as u32,
-            };
-            let accumulate = accumulate::dispatch(params)
-                .bind(&[Bind::Input(0), Bind::Input(1), tables])
-                .groups((parts * e).div_ceil(64) as u64)
-                .trips(STRETCH.min(length) as u64);
-            out = out.dispatch(accumulate);
+        let columns = self.columns(io, target);
+        match self.octets(io, target) {
+            Some(octets) if target.class == TargetClass::Software => vec![octets, columns],
+            Some(octets) => vec![columns.clone(), octets, columns],
+            None => vec![columns],
         }
-        if parts > 1 {
-            let sum = sum::dispatch(sum::Params { len: (v * e) as u32, parts: parts as u32 })
-                .bind(&[tables, Bind::Output(0)])
-                .groups((v * e).div_ceil(64) as u64)
-                .trips(parts.div_ceil(4) as u64);
-            out = out.scratch(floats(len)).dispatch(sum);
-        }
-        vec![out]
     }
 
     fn tolerance(&self, io: Io<'_>, _: usize) -> Tolerance {
@@ -176,23 +149,105 @@ impl Op for EmbeddingBackward {
     }
 }
 
+/// How a list of indices is shared among tables.
+#[derive(Clone, Copy)]
+struct Parts {
+    parts: usize,
+    /// Indices of each.
+    length: usize,
+}
+
+impl EmbeddingBackward {
+    /// A thread per column of a table.
+    fn columns(&self, io: Io<'_>, target: &Target) -> Candidate {
+        let (n, v, e) = (io.inputs[0].elements(), self.rows, io.outputs[0].shape[1]);
+        let t = parts(n, v, e, target);
+        let accumulate = |first: usize| {
+            let params = accumulate::Params {
+                n: n as u32,
+                e: e as u32,
+                v: v as u32,
+                padding: self.padding.unwrap_or(u32::MAX),
+                parts: t.parts as u32,
+                length: t.length as u32,
+                first: first as u32,
+                trips: STRETCH as u32,
+            };
+            accumulate::dispatch(params).groups((t.parts * e).div_ceil(64) as u64)
+        };
+        let sum = sum::dispatch(sum::Params { len: (v * e) as u32, parts: t.parts as u32 })
+            .groups((v * e).div_ceil(64) as u64)
+            .trips(t.parts.div_ceil(4) as u64);
+        passes(Candidate::new("columns"), v * e, t, accumulate, sum)
+    }
+
+    /// A thread per eight columns of a table.
+    fn octets(&self, io: Io<'_>, target: &Target) -> Option<Candidate> {
+        let (n, v, e) = (io.inputs[0].elements(), self.rows, io.outputs[0].shape[1]);
+        if !e.is_multiple_of(8) {
+            return None;
+        }
+        let t = parts(n, v, e, target);
+        let accumulate = |first: usize| {
+            let params = accumulate_octet::Params {
+                n: n as u32,
+                e: (e / 8) as u32,
+                v: v as u32,
+                padding: self.padding.unwrap_or(u32::MAX),
+                parts: t.parts as u32,
+                length: t.length as u32,
+                first: first as u32,
+                trips: STRETCH as u32,
+            };
+            accumulate_octet::dispatch(params).groups((t.parts * e / 8).div_ceil(8) as u64)
+        };
+        let sum = sum_octet::dispatch(sum_octet::Params { len: (v * e / 8) as u32, parts: t.parts as u32 })
+            .groups((v * e / 8).div_ceil(64) as u64)
+            .trips(t.parts as u64);
+        let needs = Needs { int64: true, ..Needs::default() };
+        Some(passes(Candidate::new("octets").needs(needs), v * e, t, accumulate, sum))
+    }
+}
+
+/// Clears the tables of `len` elements each, accumulates stretch by stretch, and sums the tables if there are several.
+fn passes(
+    out: Candidate,
+    len: usize,
+    t: Parts,
+    accumulate: impl Fn(usize) -> Dispatch,
+    sum: Dispatch,
+) -> Candidate {
+    let tables = if t.parts == 1 { Bind::Output(0) } else { Bind::Scratch(0) };
+    let units = (t.parts * len).div_ceil(4);
+    let clear = clear::dispatch(clear::Params { len: units as u32 });
+    let mut out = out.dispatch(clear.bind(&[tables]).groups(units.div_ceil(64) as u64));
+    for first in (0..t.length).step_by(STRETCH) {
+        let dispatch = accumulate(first).bind(&[Bind::Input(0), Bind::Input(1), tables]);
+        out = out.dispatch(dispatch.trips(STRETCH.min(t.length) as u64));
+    }
+    match t.parts {
+        1 => out,
+        _ => out.scratch(floats(t.parts * len)).dispatch(sum.bind(&[tables, Bind::Output(0)])),
+    }
+}
+
 /// Indices that one thread goes through in one dispatch.
 const STRETCH: usize = MAX_TRIPS as usize / 2;
 
 /// Bytes that the tables of all parts may take together.
 const MAX_TABLES: usize = 64 << 20;
 
-/// How many tables the list of indices is shared among: more keep more threads busy and their sums short, but each is to
-/// be cleared and summed.
-fn parts(n: usize, v: usize, e: usize, target: &Target) -> usize {
-    let threads = match target.class {
-        TargetClass::Software => 256,
-        TargetClass::Hardware => 8192,
+/// More tables keep more threads busy and their sums short, but each is to be cleared and summed.
+fn parts(n: usize, v: usize, e: usize, target: &Target) -> Parts {
+    // Columns at work together, and elements added per element of a table.
+    let (columns, ratio) = match target.class {
+        TargetClass::Software => (256, 8),
+        TargetClass::Hardware => (8192, 1),
     };
-    // At about two elements cleared per element added, tables cost no more than what they save.
-    let balanced = 2 * n / v;
-    let most = (n / 64).min(MAX_TABLES / (4 * v * e).max(1)).max(1);
-    balanced.max(threads / e.max(1)).clamp(1, most.min(1024))
+    let balanced = n / v / ratio;
+    let most = (n / 64).min(MAX_TABLES / (4 * v * e).max(1)).clamp(1, 1024);
+    let parts = balanced.max(columns / e.max(1)).clamp(1, most);
+    Parts { parts, length: n.div_ceil(parts) }
 }
 
 impl Tensor {
@@ -263,6 +318,20 @@ crate::kernel! {
 }
 
 crate::kernel! {
+    /// A thread per eight columns of a part's table.
+    mod accumulate_octet = "shaders/embedding_backward/accumulate_octet.wgsl";
+    params { n: u32, e: u32, v: u32, padding: u32, parts: u32, length: u32, first: u32, trips: u32 }
+    bind { indices: Read, dy: Read, tables: ReadWrite }
+}
+
+crate::kernel! {
+    /// Eight elements of the table per thread.
+    mod sum_octet = "shaders/embedding_backward/sum_octet.wgsl";
+    params { len: u32, parts: u32 }
+    bind { tables: Read, dtable: ReadWrite }
+}
+
+crate::kernel! {
     /// One thread per element of the table.
     mod sum = "shaders/embedding_backward/sum.wgsl";
     params { len: u32, parts: u32 }
@@ -314,9 +383,9 @@ mod tests {
     #[test]
     fn tables_keep_to_their_share_of_memory() {
         for (n, v, e) in [(1, 1, 1), (1 << 20, 3, 4), (4096, 10_000, 128), (1 << 20, 50_000, 512), (0, 7, 0)] {
-            let parts = parts(n, v, e, &Target::WEBGPU_DEFAULT);
-            assert!(parts >= 1 && (parts == 1 || 4 * parts * v * e <= MAX_TABLES), "{n} {v} {e}: {parts}");
-            assert!(parts == 1 || n.div_ceil(parts) >= 64, "{n} {v} {e}: {parts}");
+            let Parts { parts, length } = parts(n, v, e, &Target::WEBGPU_DEFAULT);
+            assert!(parts >= 1 && parts * length >= n && (parts == 1 || 4 * parts * v * e <= MAX_TABLES), "{n} {v} {e}: {parts}");
+            assert!(parts == 1 || length >= 64, "{n} {v} {e}: {parts}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | indices (u32) | any |
 //! | y (f32) | the shape of the indices, then the number of classes |
 //!
-//! The ignore mark ([`IGNORE_INDEX`](crate::IGNORE_INDEX)) gives zeros, an index that is no class NaN. (PyTorch's
+//! The ignore mark ([`IGNORE_INDEX`]) gives zeros, an index that is no class NaN. (PyTorch's
 //! `one_hot`, as floating-point numbers.)
 
 use crate::device::IGNORE_INDEX;

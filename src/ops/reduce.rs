@@ -14,8 +14,11 @@
 use crate::kernel::{Bind, Candidate, Dispatch, Needs, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::ops::argmax::Lines;
+use crate::ops::sum_of_chain::SumOfChain;
+use crate::pointwise::Pointwise;
 use crate::shape::{ALIGN, DType, Shape, Spec};
 use crate::tensor::Tensor;
+use std::sync::Arc;
 
 /// What becomes of the elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +116,12 @@ impl Op for Reduce {
             Some(c) => vec![base.clone(), c, base],
             None => vec![base],
         }
+    }
+
+    fn draw_in(&self, chain: &Pointwise, inputs: &[Spec]) -> Option<Arc<dyn Op>> {
+        let everything = self.axes.len() == Pointwise::shape(inputs)?.rank();
+        let summed = everything && self.reduction != Reduction::Max && chain.fits();
+        summed.then(|| Arc::new(SumOfChain { chain: chain.clone(), reduction: self.reduction }) as Arc<dyn Op>)
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {
@@ -341,6 +350,12 @@ impl Four {
     fn results(self) -> usize {
         self.k * self.inner
     }
+}
+
+/// Appends what adds up the `parts` numbers in `from` and divides the sum.
+pub(crate) fn add_up(out: Candidate, from: Bind, parts: usize, divisor: f32) -> Candidate {
+    let plan = Plan { groups: Groups(Vec::new()), divisor, max: false };
+    plan.passes(out, Four { r1: 1, k: 1, r2: parts, inner: 1 }, from, true).0
 }
 
 struct Plan {

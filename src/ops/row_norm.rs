@@ -14,26 +14,21 @@
 //! deviations cost no digits. Layer normalisation is group normalisation of `[N, C, 1]` in one group, which is how the
 //! kernels see it.
 
-use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};
+mod rows;
+
+pub use rows::Rows;
+pub(crate) use rows::{Grouped, Ways, octet_params};
+
+use crate::kernel::{Bind, Candidate, Dispatch, Needs, Target};
 use crate::op::{
     Activation, Case, Cost, Expected, Fill, Follow, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected,
 };
 use crate::ops::batch_norm::{Affine, Channels, floats, statistics_strided};
 use crate::ops::row_norm_backward::RowNormBackward;
 use crate::ops::softmax::TREE;
-use crate::pointwise::Divisor;
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
 use std::sync::Arc;
-
-/// Which values are normalised together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rows {
-    /// Those along so many of the last axes: layer normalisation.
-    LastAxes(usize),
-    /// Those of each of so many groups of channels of a sample: group normalisation.
-    Groups(usize),
-}
 
 /// Layer or group normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,107 +39,6 @@ pub struct RowNorm {
     pub affine: Affine,
     /// What is applied last: nothing or relu.
     pub activation: Activation,
-}
-
-/// A tensor seen as `[N, C, L]`, of which C / groups neighbouring channels make a row.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Grouped {
-    pub n: usize,
-    pub c: usize,
-    pub l: usize,
-    pub groups: usize,
-}
-
-impl Rows {
-    /// The shape of gamma and beta.
-    pub(crate) fn affine(self, x: Shape) -> Shape {
-        match self {
-            Rows::LastAxes(k) => Shape::new(&x.dims()[x.rank() - k..]),
-            Rows::Groups(_) => Shape::new(&[x[1]]),
-        }
-    }
-
-    /// How the kernels see a tensor of this shape.
-    pub(crate) fn of(self, x: Shape) -> Result<Grouped, Expected> {
-        let rank = x.rank();
-        let grouped = match self {
-            Rows::LastAxes(k) if k > 0 && k <= rank => {
-                Grouped { n: x.span(0, rank - k), c: x.span(rank - k, rank), l: 1, groups: 1 }
-            }
-            Rows::LastAxes(k) => return expected(format!("an operand with at least {} axes", k.max(1))),
-            Rows::Groups(groups) if rank >= 2 && groups > 0 && x[1].is_multiple_of(groups) => {
-                Grouped { n: x[0], c: x[1], l: x.span(2, rank), groups }
-            }
-            Rows::Groups(groups) => {
-                return expected(format!("an operand [N, C, ..] with C a multiple of {groups} groups"));
-            }
-        };
-        if grouped.c * grouped.l == 0 {
-            return expected("at least one value per row");
-        }
-        Ok(grouped)
-    }
-
-    pub(crate) fn name(self, layer: &'static str, group: &'static str) -> &'static str {
-        match self {
-            Rows::LastAxes(_) => layer,
-            Rows::Groups(_) => group,
-        }
-    }
-}
-
-impl Grouped {
-    /// Number of rows.
-    pub(crate) fn rows(self) -> usize {
-        self.n * self.groups
-    }
-
-    /// Values per row.
-    pub(crate) fn d(self) -> usize {
-        self.c / self.groups * self.l
-    }
-
-    /// The channel of element `k` of row `row`.
-    pub(crate) fn channel(self, row: usize, k: usize) -> usize {
-        row % self.groups * (self.c / self.groups) + k / self.l
-    }
-
-    /// How single threads share a row.
-    pub(crate) fn parts(self) -> usize {
-        self.d().div_ceil(128).clamp(1, 4096)
-    }
-
-    /// The kernels' constant for what gamma has an element for, where a row is whole octets, each of at most two
-    /// channels, and within a subgroup's trips.
-    pub(crate) fn octets(self, affine: Affine) -> Option<u32> {
-        let fits = self.d().is_multiple_of(8) && 3 * self.d().div_ceil(64) as u64 <= MAX_TRIPS;
-        match affine {
-            _ if !fits => None,
-            Affine::None => Some(0),
-            Affine::Vectors if self.l == 1 => Some(1),
-            Affine::Vectors => (self.l >= 8).then_some(2),
-        }
-    }
-
-    /// The three ways to go through rows, best first for the target.
-    pub(crate) fn order(
-        self,
-        target: &Target,
-        octets: Option<Candidate>,
-        row: Candidate,
-        strided: Candidate,
-    ) -> Vec<Candidate> {
-        let mut all = match (&octets, target.class) {
-            (Some(octets), _) if target.software_subgroup8() => vec![octets.clone()],
-            // A few long rows would leave most of a GPU idle; a barrier costs software adapters more than it saves.
-            (_, TargetClass::Hardware) if self.d() <= 1 << 14 || self.rows() >= 256 => vec![row.clone()],
-            _ => vec![strided.clone()],
-        };
-        let others = [Some(row), octets, Some(strided)];
-        let best = all[0].variant;
-        all.extend(others.into_iter().flatten().filter(|c| c.variant == "strided" || c.variant != best));
-        all
-    }
 }
 
 /// The mean and the biased variance of a row.
@@ -212,7 +106,13 @@ impl Op for RowNorm {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.rows.of(io.inputs[0].shape).expect("the shape rule has accepted it");
-        s.order(target, self.subgroup8(s), self.row(s), self.strided(s))
+        let ways = Ways {
+            serial: self.serial(s),
+            row: self.row(s),
+            octets: self.octets(s),
+            strided: self.strided(s),
+        };
+        s.order(target, ways)
     }
 
     fn absorb(&self, _: &[Spec], follow: Follow) -> Option<Arc<dyn Op>> {
@@ -252,26 +152,38 @@ impl RowNorm {
         Candidate::new("row").needs(TREE).dispatch(dispatch)
     }
 
-    fn subgroup8(&self, s: Grouped) -> Option<Candidate> {
-        let affine = s.octets(self.affine)?;
-        let inner = Divisor::new(s.l);
-        let params = subgroup8::Params {
+    fn serial(&self, s: Grouped) -> Candidate {
+        let params = serial::Params {
             rows: s.rows() as u32,
-            octets: (s.d() / 8) as u32,
-            inner: inner.size,
-            magic: inner.magic,
-            shift: inner.shift,
-            channels: (s.c / s.groups) as u32,
+            d: s.d() as u32,
+            inner: s.l as u32,
             groups: s.groups as u32,
             eps: 0.0,
         };
         let dispatch = self
-            .finishing(subgroup8::dispatch(params))
+            .finishing(serial::dispatch(params))
+            .constant("AFFINE", self.affine == Affine::Vectors)
+            .constant("PLANES", s.l > 1)
+            .scalar("eps", 0)
+            .groups(s.rows().div_ceil(64) as u64)
+            .trips(3 * s.d() as u64);
+        Candidate::new("serial").dispatch(dispatch)
+    }
+
+    /// Rows by octets: held in registers where they are short enough.
+    fn octets(&self, s: Grouped) -> Option<Candidate> {
+        let affine = s.octets(self.affine)?;
+        let (variant, dispatch) = match s.held() {
+            Some(held) => ("held8", held8::dispatch(octet_params!(held8, s)).constant("HELD", held)),
+            None => ("subgroup8", subgroup8::dispatch(octet_params!(subgroup8, s))),
+        };
+        let dispatch = self
+            .finishing(dispatch)
             .constant("AFFINE", affine)
             .scalar("eps", 0)
             .groups(s.rows() as u64)
             .trips(3 * s.d().div_ceil(64) as u64);
-        Some(Candidate::new("subgroup8").needs(Needs::SUBGROUP8).dispatch(dispatch))
+        Some(Candidate::new(variant).needs(Needs::SUBGROUP8).dispatch(dispatch))
     }
 
     /// Buffers of the kernels that do it all at once.
@@ -375,6 +287,13 @@ impl Tensor {
 }
 
 crate::kernel! {
+    /// A thread per row.
+    mod serial = "shaders/row_norm/serial.wgsl";
+    params { rows: u32, d: u32, inner: u32, groups: u32, eps: f32 }
+    bind { x: Read, gamma: Read, beta: Read, y: ReadWrite, variance: ReadWrite }
+}
+
+crate::kernel! {
     /// A workgroup per row.
     mod row = "shaders/row_norm/row.wgsl";
     params { rows: u32, d: u32, inner: u32, groups: u32, eps: f32 }
@@ -384,6 +303,15 @@ crate::kernel! {
 crate::kernel! {
     /// An 8-lane subgroup per row.
     mod subgroup8 = "shaders/row_norm/subgroup8.wgsl";
+    params {
+        rows: u32, octets: u32, inner: u32, magic: u32, shift: u32, channels: u32, groups: u32, eps: f32,
+    }
+    bind { x: Read, gamma: Read, beta: Read, y: ReadWrite, variance: ReadWrite }
+}
+
+crate::kernel! {
+    /// An 8-lane subgroup per row, which holds it in registers.
+    mod held8 = "shaders/row_norm/held8.wgsl";
     params {
         rows: u32, octets: u32, inner: u32, magic: u32, shift: u32, channels: u32, groups: u32, eps: f32,
     }
@@ -412,6 +340,8 @@ pub(crate) const CASES: &[(Rows, &[usize])] = &[
     (Rows::LastAxes(1), &[5, 16]),
     (Rows::LastAxes(1), &[3, 11, 10]),
     (Rows::LastAxes(1), &[130, 72]),
+    (Rows::LastAxes(1), &[67, 512]),
+    (Rows::LastAxes(1), &[5, 520]),
     (Rows::LastAxes(2), &[9, 13, 8]),
     (Rows::LastAxes(3), &[2, 3, 5, 7]),
     (Rows::LastAxes(1), &[66_000, 3]),
@@ -459,6 +389,8 @@ pub fn cases() -> Vec<Case> {
         cases.push(plain(rows, shape));
         cases.push(relu(rows, shape));
     }
+    cases.push(plain(Rows::LastAxes(1), &[5, 1032]));
+    cases.push(relu(Rows::LastAxes(1), &[5, 1032]));
     cases.push(plain(Rows::Groups(3), &[2, 24, 7, 7]));
     cases.push(relu(Rows::Groups(3), &[2, 24, 7, 7]));
     let large = Fill::Normal { mean: 1e4, std: 1.0 };

@@ -16,9 +16,8 @@
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
 use crate::ops::batch_norm::{Affine, Channels, floats};
-use crate::ops::row_norm::{CASES, Grouped, Rows, affine_shape, statistics};
+use crate::ops::row_norm::{CASES, Grouped, Rows, Ways, affine_shape, octet_params, statistics};
 use crate::ops::softmax::TREE;
-use crate::pointwise::Divisor;
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
 
@@ -89,7 +88,13 @@ impl Op for RowNormBackward {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.rows.of(io.inputs[0].shape).expect("the shape rule has accepted it");
-        s.order(target, self.subgroup8(s), self.row(s), self.strided(s))
+        let ways = Ways {
+            serial: self.serial(s),
+            row: self.row(s),
+            octets: self.octets(s),
+            strided: self.strided(s),
+        };
+        s.order(target, ways)
     }
 
     fn tolerance(&self, _: Io<'_>, _: usize) -> Tolerance {
@@ -121,26 +126,39 @@ impl RowNormBackward {
         self.with_channels(out, s, channels_by_element(s))
     }
 
-    fn subgroup8(&self, s: Grouped) -> Option<Candidate> {
-        let affine = s.octets(self.affine)?;
-        let inner = Divisor::new(s.l);
-        let params = subgroup8::Params {
+    fn serial(&self, s: Grouped) -> Candidate {
+        let params = serial::Params {
             rows: s.rows() as u32,
-            octets: (s.d() / 8) as u32,
-            inner: inner.size,
-            magic: inner.magic,
-            shift: inner.shift,
-            channels: (s.c / s.groups) as u32,
+            d: s.d() as u32,
+            inner: s.l as u32,
             groups: s.groups as u32,
             eps: 0.0,
         };
-        let rows = subgroup8::dispatch(params)
+        let rows = serial::dispatch(params)
+            .constant("AFFINE", self.affine == Affine::Vectors)
+            .constant("PLANES", s.l > 1)
+            .scalar("eps", 0)
+            .bind(&self.at_once())
+            .groups(s.rows().div_ceil(64) as u64)
+            .trips(2 * s.d() as u64);
+        let out = Candidate::new("serial").scratch(floats(3 * s.rows())).dispatch(rows);
+        self.with_channels(out, s, channels_by_element(s))
+    }
+
+    /// Rows by octets: held in registers where they are short enough.
+    fn octets(&self, s: Grouped) -> Option<Candidate> {
+        let affine = s.octets(self.affine)?;
+        let (variant, dispatch) = match s.held() {
+            Some(held) => ("held8", held8::dispatch(octet_params!(held8, s)).constant("HELD", held)),
+            None => ("subgroup8", subgroup8::dispatch(octet_params!(subgroup8, s))),
+        };
+        let rows = dispatch
             .constant("AFFINE", affine)
             .scalar("eps", 0)
             .bind(&self.at_once())
             .groups(s.rows() as u64)
             .trips(2 * s.d().div_ceil(64) as u64);
-        let out = Candidate::new("subgroup8").needs(Needs::SUBGROUP8).scratch(floats(3 * s.rows()));
+        let out = Candidate::new(variant).needs(Needs::SUBGROUP8).scratch(floats(3 * s.rows()));
         Some(self.with_channels(out.dispatch(rows), s, channels_by_octet(s)))
     }
 
@@ -280,6 +298,13 @@ fn channels_by_octet(s: Grouped) -> (Dispatch, usize) {
 }
 
 crate::kernel! {
+    /// A thread per row.
+    mod serial = "shaders/row_norm_backward/serial.wgsl";
+    params { rows: u32, d: u32, inner: u32, groups: u32, eps: f32 }
+    bind { x: Read, dy: Read, variance: Read, gamma: Read, scales: ReadWrite, dx: ReadWrite }
+}
+
+crate::kernel! {
     /// A workgroup per row.
     mod row = "shaders/row_norm_backward/row.wgsl";
     params { rows: u32, d: u32, inner: u32, groups: u32, eps: f32 }
@@ -289,6 +314,15 @@ crate::kernel! {
 crate::kernel! {
     /// An 8-lane subgroup per row.
     mod subgroup8 = "shaders/row_norm_backward/subgroup8.wgsl";
+    params {
+        rows: u32, octets: u32, inner: u32, magic: u32, shift: u32, channels: u32, groups: u32, eps: f32,
+    }
+    bind { x: Read, dy: Read, variance: Read, gamma: Read, scales: ReadWrite, dx: ReadWrite }
+}
+
+crate::kernel! {
+    /// An 8-lane subgroup per row, which holds it in registers.
+    mod held8 = "shaders/row_norm_backward/held8.wgsl";
     params {
         rows: u32, octets: u32, inner: u32, magic: u32, shift: u32, channels: u32, groups: u32, eps: f32,
     }
@@ -359,6 +393,7 @@ pub fn cases() -> Vec<Case> {
         CASES.iter().map(|&(rows, shape)| of(rows, Affine::Vectors, shape, 0.5)).collect();
     cases.push(of(Rows::LastAxes(1), Affine::None, &[9, 40], 0.0));
     cases.push(of(Rows::LastAxes(1), Affine::None, &[9, 41], 0.0));
+    cases.push(of(Rows::LastAxes(1), Affine::None, &[9, 1032], 0.0));
     cases.push(of(Rows::Groups(3), Affine::None, &[2, 24, 7, 7], 0.0));
     cases.push(of(Rows::LastAxes(1), Affine::Vectors, &[64, 96], 1e4));
     cases.push(of(Rows::Groups(2), Affine::Vectors, &[3, 6, 10, 10], 1e4));

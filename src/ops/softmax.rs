@@ -327,6 +327,10 @@ pub fn cases() -> Vec<Case> {
         cases.push(forward(1, &[3, 5]).with_gradient());
         cases.push(forward(1, &[2, 4, 3]).with_gradient());
         cases.push(forward(0, &[7]).with_gradient());
+        // Every axis of every rank.
+        for shape in [&[5usize, 4][..], &[3, 4, 2], &[2, 3, 4, 3]] {
+            cases.extend((0..shape.len()).map(|axis| forward(axis, shape).with_gradient()));
+        }
         for (axis, shape) in [
             (0, &[1usize][..]),
             (1, &[4, 1]),
@@ -335,6 +339,10 @@ pub fn cases() -> Vec<Case> {
             (1, &[17, 10]),
             (1, &[3, 65, 7]),
             (0, &[129, 5]),
+            (0, &[70, 3, 4]),
+            (2, &[3, 5, 72]),
+            (2, &[2, 3, 66, 5]),
+            (3, &[2, 3, 4, 80]),
             (1, &[5, 1000]),
             (1, &[3, 999]),
             (1, &[2, 70_000]),

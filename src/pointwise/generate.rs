@@ -7,6 +7,17 @@
 //! With 8 elements, memory is read as four 64-bit integers, whose low and high words are the even and the odd
 //! elements: software drivers load element by element, and so load half as often.
 
+macro_rules! emit {
+    ($text:expr, $($arg:tt)*) => {
+        writeln!($text, $($arg)*).expect("writing to a string succeeds")
+    };
+}
+
+mod sum;
+
+pub(crate) use sum::sums;
+
+use self::sum::{Sum, main_of_sum};
 use super::functions;
 use super::runs::{Run, runs};
 use super::{Arg, Divisor, Function, MAX_FUSED_SCALARS, Pointwise};
@@ -14,7 +25,7 @@ use crate::kernel::{
     Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamType, Target, TargetClass,
 };
 use crate::op::Io;
-use crate::shape::MAX_RANK;
+use crate::shape::{MAX_RANK, Shape, Spec};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -138,19 +149,33 @@ struct Input {
 /// Ways to compute `chain`, best first: eight elements per thread where a software driver has 64-bit integers, four on
 /// a GPU, one as the base.
 pub fn kernels(chain: &Pointwise, io: Io<'_>, target: &Target) -> Vec<Candidate> {
+    widths(target).map(|width| candidate(chain, io, width)).collect()
+}
+
+fn widths(target: &Target) -> impl Iterator<Item = Width> {
     let order = match target.class {
         TargetClass::Software => [Width::U64, Width::Vec4, Width::One],
         TargetClass::Hardware => [Width::Vec4, Width::U64, Width::One],
     };
-    let usable = |w: &Width| *w != Width::U64 || target.int64;
-    order.into_iter().filter(usable).map(|width| candidate(chain, io, width)).collect()
+    let int64 = target.int64;
+    order.into_iter().filter(move |w| *w != Width::U64 || int64)
 }
 
 fn candidate(chain: &Pointwise, io: Io<'_>, width: Width) -> Candidate {
     let shape = io.outputs[0].shape;
+    let dispatch = dispatch(chain, io.inputs, shape, width, None);
+    let binds: Vec<Bind> =
+        (0..chain.inputs).map(Bind::Input).chain((0..chain.results.len()).map(Bind::Output)).collect();
+    let threads = shape.elements().div_ceil(width.elements()) as u64;
+    let dispatch = dispatch.bind(&binds).groups(threads.div_ceil(WORKGROUP));
+    let needs = Needs { int64: width == Width::U64, ..Needs::default() };
+    Candidate::new(width.variant()).needs(needs).dispatch(dispatch)
+}
+
+/// The kernel with its parameters; buffers and grid are still to be given.
+fn dispatch(chain: &Pointwise, inputs: &[Spec], shape: Shape, width: Width, sum: Option<Sum>) -> Dispatch {
     let mut sizes = Vec::new();
-    let inputs: Vec<Input> = io
-        .inputs
+    let inputs: Vec<Input> = inputs
         .iter()
         .map(|input| {
             let runs = runs(input.shape, shape).expect("the shape rule admits only inputs that broadcast");
@@ -162,25 +187,26 @@ fn candidate(chain: &Pointwise, io: Io<'_>, width: Width) -> Candidate {
             Input { runs, load, sizes: first }
         })
         .collect();
+    let of_sum = |s: Sum| [s.parts as u32, s.trips as u32, s.divisor.to_bits()];
     let params: Vec<u32> = std::iter::once(shape.elements() as u32)
+        .chain(sum.into_iter().flat_map(of_sum))
         .chain(sizes.iter().flat_map(|d| [d.size, d.magic, d.shift]))
         .chain(std::iter::repeat_n(0, chain.scalars))
         .collect();
-    let kernel = KernelRef::Generated(Arc::new(kernel(chain, &inputs, sizes.len(), width)));
+    let kernel = KernelRef::Generated(Arc::new(kernel(chain, &inputs, sizes.len(), width, sum.is_some())));
     let mut dispatch = Dispatch::new(kernel, params.iter().flat_map(|v| v.to_le_bytes()).collect());
     for (k, name) in SCALARS.iter().enumerate().take(chain.scalars) {
         dispatch = dispatch.scalar(name, k);
     }
-    let binds: Vec<Bind> =
-        (0..chain.inputs).map(Bind::Input).chain((0..chain.results.len()).map(Bind::Output)).collect();
-    let threads = shape.elements().div_ceil(width.elements()) as u64;
-    let dispatch = dispatch.bind(&binds).groups(threads.div_ceil(WORKGROUP));
-    let needs = Needs { int64: width == Width::U64, ..Needs::default() };
-    Candidate::new(width.variant()).needs(needs).dispatch(dispatch)
+    dispatch
 }
 
-fn kernel(chain: &Pointwise, inputs: &[Input], sizes: usize, width: Width) -> Kernel {
+fn kernel(chain: &Pointwise, inputs: &[Input], sizes: usize, width: Width, sum: bool) -> Kernel {
     let mut params = vec![("n", ParamType::U32)];
+    if sum {
+        let more = [("parts", ParamType::U32), ("trips", ParamType::U32), ("divisor", ParamType::F32)];
+        params.extend(more);
+    }
     params.extend(SIZES[..3 * sizes].iter().map(|&d| (d, ParamType::U32)));
     params.extend((0..chain.scalars).map(|k| (SCALARS[k], scalar_type(chain, k))));
     let bindings = INPUTS[..inputs.len()]
@@ -189,8 +215,13 @@ fn kernel(chain: &Pointwise, inputs: &[Input], sizes: usize, width: Width) -> Ke
         .chain(OUTPUTS[..chain.results.len()].iter().map(|&y| (y, Access::ReadWrite)));
     let names: Vec<&str> = chain.steps.iter().map(|step| step.function.name()).collect();
     Kernel {
-        name: Cow::Owned(format!("pointwise/{}.{}", names.join("_"), width.variant())),
-        source: Cow::Owned(source(chain, inputs, &params, width)),
+        name: Cow::Owned(format!(
+            "pointwise{}/{}.{}",
+            if sum { "_sum" } else { "" },
+            names.join("_"),
+            width.variant()
+        )),
+        source: Cow::Owned(source(chain, inputs, &params, width, sum)),
         bindings: bindings.collect(),
         params: Cow::Owned(params),
     }
@@ -205,21 +236,24 @@ fn scalar_type(chain: &Pointwise, scalar: usize) -> ParamType {
     if chain.steps.iter().any(integer) { ParamType::U32 } else { ParamType::F32 }
 }
 
-fn source(chain: &Pointwise, inputs: &[Input], params: &[(&str, ParamType)], width: Width) -> String {
+fn source(
+    chain: &Pointwise,
+    inputs: &[Input],
+    params: &[(&str, ParamType)],
+    width: Width,
+    sum: bool,
+) -> String {
     let mut text = String::new();
-    declarations(&mut text, chain, inputs, params, width);
+    declarations(&mut text, chain, inputs, params, width, sum);
     for (k, input) in inputs.iter().enumerate().filter(|(_, input)| input.load.has_position()) {
         position(&mut text, k, input);
     }
     body(&mut text, chain);
-    main(&mut text, chain, inputs, width);
+    match sum {
+        false => main(&mut text, chain, inputs, width),
+        true => main_of_sum(&mut text, inputs, width),
+    }
     text
-}
-
-macro_rules! emit {
-    ($text:expr, $($arg:tt)*) => {
-        writeln!($text, $($arg)*).expect("writing to a string succeeds")
-    };
 }
 
 fn declarations(
@@ -228,6 +262,7 @@ fn declarations(
     inputs: &[Input],
     params: &[(&str, ParamType)],
     width: Width,
+    sum: bool,
 ) {
     let (value, index) = if width == Width::One { ("f32", "u32") } else { ("vec4<f32>", "vec4<u32>") };
     emit!(text, "alias Value = {value};");
@@ -252,7 +287,7 @@ fn declarations(
         emit!(
             text,
             "@group(0) @binding({binding}) var<storage, read_write> y{j}: array<{}>;",
-            width.memory()
+            if sum { "f32" } else { width.memory() }
         );
     }
     let mut functions: Vec<Function> = Vec::new();
@@ -353,19 +388,17 @@ fn expression(function: Function, args: &[String]) -> String {
     }
 }
 
-fn main(text: &mut String, chain: &Pointwise, inputs: &[Input], width: Width) {
-    let w = width.elements();
+fn signature(text: &mut String) {
     emit!(text, "@compute @workgroup_size({WORKGROUP})");
     emit!(text, "fn main(");
     emit!(text, "    @builtin(workgroup_id) wid: vec3<u32>,");
     emit!(text, "    @builtin(num_workgroups) nwg: vec3<u32>,");
     emit!(text, "    @builtin(local_invocation_index) lane: u32,");
     emit!(text, ") {{");
-    emit!(text, "    let i = (wid.x + wid.y * nwg.x) * {WORKGROUP}u + lane;");
-    emit!(text, "    let first = i * {w}u;");
-    emit!(text, "    if (first >= p.n) {{");
-    emit!(text, "        return;");
-    emit!(text, "    }}");
+}
+
+/// The results of a unit of neighbours, from element `first` on: `r`, or `r_even` and `r_odd`, with the elements' indices.
+fn results(text: &mut String, inputs: &[Input], width: Width) {
     for (k, input) in inputs.iter().enumerate() {
         load(text, k, input, width);
     }
@@ -374,13 +407,28 @@ fn main(text: &mut String, chain: &Pointwise, inputs: &[Input], width: Width) {
         let args: Vec<String> = (0..inputs.len()).map(|k| format!("v{k}{suffix}")).collect();
         emit!(text, "    let r{suffix} = chain(e{suffix}, {});", args.join(", "));
     }
+}
+
+/// What the chain makes of an element, where there is one: a thread's first always exists, others may lie behind the end.
+fn existing(suffix: &str, j: usize) -> String {
+    format!("select(Value(0.0), r{suffix}.y{j}, e{suffix} < Index(p.n))")
+}
+
+fn main(text: &mut String, chain: &Pointwise, inputs: &[Input], width: Width) {
+    let w = width.elements();
+    signature(text);
+    emit!(text, "    let i = (wid.x + wid.y * nwg.x) * {WORKGROUP}u + lane;");
+    emit!(text, "    let first = i * {w}u;");
+    emit!(text, "    if (first >= p.n) {{");
+    emit!(text, "        return;");
+    emit!(text, "    }}");
+    results(text, inputs, width);
     for j in 0..chain.results.len() {
-        // A thread's first element always exists, the others may lie behind the end.
-        let value = |suffix: &str| format!("select(Value(0.0), r{suffix}.y{j}, e{suffix} < Index(p.n))");
+        let [all, even, odd] = ["", "_even", "_odd"].map(|suffix| existing(suffix, j));
         match width {
             Width::One => emit!(text, "    y{j}[i] = r.y{j};"),
-            Width::Vec4 => emit!(text, "    y{j}[i] = {};", value("")),
-            Width::U64 => emit!(text, "    y{j}[i] = octet_of({}, {});", value("_even"), value("_odd")),
+            Width::Vec4 => emit!(text, "    y{j}[i] = {all};"),
+            Width::U64 => emit!(text, "    y{j}[i] = octet_of({even}, {odd});"),
         }
     }
     emit!(text, "}}");

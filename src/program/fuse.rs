@@ -1,5 +1,6 @@
-//! Merges steps: chains of element-wise ops become one, and a bias or an activation joins the product, convolution
-//! or normalisation before it. Steps are only merged where no effect lies between them that either would see.
+//! Merges steps: chains of element-wise ops become one, a bias or an activation joins the product, convolution or
+//! normalisation before it, and a sum or mean of everything draws in the chain that it is of. Steps are only merged where
+//! no effect lies between them that either would see.
 
 use super::{Origin, Program, Step, ValueId};
 use crate::op::{Follow, Op};
@@ -45,7 +46,7 @@ impl<'a> Fusion<'a> {
     /// Merges the step at `at` with a step that makes one of its inputs. Returns where the merged step lies.
     fn merge_into(&mut self, at: usize) -> Option<usize> {
         let consumer = self.steps[at].as_ref()?;
-        let chain = consumer.op.pointwise()?.clone();
+        let Some(chain) = consumer.op.pointwise().cloned() else { return self.draw_in(at) };
         for (which, &value) in consumer.inputs.iter().enumerate() {
             let Origin::Step = self.p.values[value].origin else { continue };
             let Some(from) = self.producer[value] else { continue };
@@ -134,6 +135,25 @@ impl<'a> Fusion<'a> {
             unplaced: Vec::new(),
         };
         Some((step, place))
+    }
+
+    /// Puts the chain that makes the only input of the step at `at` in front of it. Returns where the merged step lies.
+    fn draw_in(&mut self, at: usize) -> Option<usize> {
+        let consumer = self.steps[at].as_ref()?;
+        let &[value] = &consumer.inputs[..] else { return None };
+        let from = self.producer[value].filter(|_| self.uses[value] == 1)?;
+        let producer = self.steps[from].as_ref()?;
+        let chain = producer.op.pointwise().filter(|_| producer.outputs == [value])?;
+        let op = consumer.op.draw_in(chain, &self.p.specs(producer).0)?;
+        let place = self.place(from, at)?;
+        let producer = self.steps[from].take()?;
+        let mut step = self.steps[at].take()?;
+        step.op = op;
+        step.inputs = producer.inputs;
+        step.scalars.splice(..0, producer.scalars);
+        step.outputs.iter().for_each(|&o| self.producer[o] = Some(place));
+        self.steps[place] = Some(step);
+        Some(place)
     }
 
     /// Where a merger of the steps at `from` and `at` may lie: at the producer when all the consumer reads is there
