@@ -1,8 +1,9 @@
 //! The benchmark workloads, each as a ratio to a yardstick measured in the same run: f32 sgemm 1024³ by the crate
 //! `matrixmultiply` on all cores.
 //!
-//! `cargo bench --bench workloads -- W1 W8 [--json FILE] [--device NAME] [--profile]`; without names, all of them.
-//! `--profile` prints where each workload's time goes, from three executions more.
+//! `cargo bench --bench workloads -- W1 W8 [--json FILE] [--device NAME] [--profile] [--tune FILE]`; without names, all
+//! of them. `--profile` prints where each workload's time goes, from three executions more; `--tune` chooses kernels by
+//! measurement, and keeps the choice in the file.
 
 #[path = "../examples/support/net.rs"]
 mod net;
@@ -11,6 +12,7 @@ use net::Net;
 use recurve::nn::Mode;
 use recurve::ops::conv2d::Conv2dConfig;
 use recurve::optim::{Adam, AdamConfig};
+use recurve::tune::TuneConfig;
 use recurve::{Device, Params, Pick, Result, Tensor};
 use std::fmt::Write as _;
 use std::process::Command;
@@ -30,6 +32,9 @@ fn main() -> Result<()> {
     let after = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
     let pick: Pick = after("--device").map_or(Pick::Best, |name| name.parse().unwrap_or_default());
     let dev = Device::open_blocking(pick)?;
+    if let Some(file) = after("--tune") {
+        dev.tune(&TuneConfig { file: Some(file.into()), ..Default::default() })?;
+    }
     if args.iter().any(|a| a == FIRST_STEP) {
         return mnist_step(&dev)();
     }

@@ -9,6 +9,7 @@
 //! | every op, with formula and source | [`ops`] |
 //! | ops of your own | [`op::Op`], [`kernel!`], [`testing`] |
 //! | where the time goes, what runs and why | [`profile`], [`Device::explain`] |
+//! | kernels chosen by measurement | [`tune`], [`Device::tune`] |
 //! | what goes wrong | [`Error`], [`ShapeError`] |
 //!
 //! # What you can rely on
@@ -17,7 +18,7 @@
 //!   errors. What depends on the world returns [`Result`].
 //! - What you hold is what is kept. A loop that drops its losses and gradients does not grow.
 //! - From the second step of a shape on, no GPU object is created.
-//! - Same adapter, driver, build and seed: the same bits.
+//! - Same adapter, driver, build and seed (and file, after [`Device::tune`]): the same bits.
 #![forbid(unsafe_code)]
 
 mod caller;

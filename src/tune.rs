@@ -29,11 +29,13 @@ use crate::kernel::Candidate;
 use crate::op::Op;
 use crate::program::choose::{Choice, Choose, Found, Question};
 use crate::shape::Spec;
+use check::Judge;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use table::{Entry, Table};
+use time::time;
 
 /// How [`Device::tune`] chooses kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +108,15 @@ impl Choose for Tuning<'_> {
         if !self.tuner.measure {
             return None;
         }
-        let found = self.measure(question, &key)?;
-        let entry = Entry::new(shaders, &question.candidates, &found)?;
+        let start = crate::clock::now();
+        let entry = match self.measure(question, &shaders) {
+            Ok(entry) => entry,
+            Err(reason) => {
+                log::warn!("{key} has the kernel of the rule: {reason}");
+                return None;
+            }
+        };
+        log::info!("{key} measured in {:?}: {entry:?}", crate::clock::now() - start);
         let choice = entry.choice(&question.candidates);
         let mut table = self.tuner.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.insert(&self.tuner.adapter, &key, entry);
@@ -117,27 +126,19 @@ impl Choose for Tuning<'_> {
 }
 
 impl Tuning<'_> {
-    /// What becomes of each candidate; `None` where nothing can be said.
-    fn measure(&self, question: &Question<'_>, key: &str) -> Option<Vec<Found>> {
-        let start = crate::clock::now();
-        let right = match check::check(self.device, question) {
-            Ok(right) => right,
-            Err(reason) => {
-                log::warn!("{key} is not measured: {reason}");
-                return None;
+    /// The fastest candidate that is right. Only those are judged that would be taken.
+    fn measure(&self, question: &Question<'_>, shaders: &str) -> Result<Entry, String> {
+        let judge = Judge::new(self.device, question)?;
+        let mut found = time(self.device, question).map_err(|e| e.to_string())?;
+        loop {
+            let entry =
+                Entry::new(shaders, &question.candidates, &found).ok_or("none of its kernels is right")?;
+            let choice = entry.choice(&question.candidates).expect("it was chosen among them");
+            if judge.agrees(question.candidates[choice.taken].variant) {
+                return Ok(entry);
             }
-        };
-        let times = match time::time(self.device, question, &right) {
-            Ok(times) => times,
-            Err(error) => {
-                log::warn!("{key} is not measured: {error}");
-                return None;
-            }
-        };
-        let found: Vec<Found> =
-            times.into_iter().map(|time| time.map_or(Found::Wrong, Found::Microseconds)).collect();
-        log::info!("{key} measured in {:?}: {found:?}", crate::clock::now() - start);
-        Some(found)
+            found[choice.taken] = Found::Wrong;
+        }
     }
 }
 

@@ -52,3 +52,48 @@ fn all_fit(op: &dyn Op, inputs: &[Spec], variants: &[&str], target: &Target) -> 
     let candidates = Candidates::of(op, inputs, &outputs, target);
     variants.iter().all(|v| candidates.fitting().any(|c| c.variant == *v))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(name: &str, fits: impl Fn(&[Spec]) -> bool) -> std::sync::Arc<dyn Op> {
+        let all = crate::ops::matmul::cases().into_iter().chain(crate::ops::conv2d::cases());
+        let specs = |c: &crate::op::Case| c.inputs.iter().map(|i| i.0).collect::<Vec<_>>();
+        all.filter(|c| c.op.name() == name)
+            .find(|c| fits(&specs(c)) && c.op.outputs(&specs(c)).is_ok())
+            .unwrap()
+            .op
+    }
+
+    fn shrunk(op: &dyn Op, inputs: &[&[usize]]) -> Vec<Vec<usize>> {
+        let inputs: Vec<Spec> = inputs.iter().map(|s| Spec::f32(*s)).collect();
+        let small = shrink(op, &inputs, &[], &Target::WEBGPU_DEFAULT).unwrap();
+        assert!(op.outputs(&small).is_ok());
+        assert!(work(op, &small).unwrap() <= WORK);
+        small.iter().map(|s| s.shape.dims().to_vec()).collect()
+    }
+
+    #[test]
+    fn axes_of_equal_size_shrink_together() {
+        let product = op("matmul", |s| s.len() == 2 && s.iter().all(|s| s.shape.rank() == 2));
+        let small = shrunk(&*product, &[&[1024, 1024], &[1024, 1024]]);
+        assert_eq!(small, [[128, 128], [128, 128]]);
+        assert_eq!(shrunk(&*product, &[&[64, 64], &[64, 64]]), [[64, 64], [64, 64]], "small enough as it is");
+    }
+
+    #[test]
+    fn windows_keep_their_size() {
+        let conv = op("conv2d", |s| s.len() == 2 && s[1].shape.dims()[2..] == [3, 3]);
+        let small = shrunk(&*conv, &[&[16, 64, 56, 56], &[64, 64, 3, 3]]);
+        assert_eq!(small[1][2..], [3, 3]);
+        assert_eq!(small[0][1], small[1][1]);
+    }
+
+    #[test]
+    fn variants_must_still_fit() {
+        let product = op("matmul", |s| s.len() == 2 && s.iter().all(|s| s.shape.rank() == 2));
+        let inputs = [Spec::f32([1024, 1024]), Spec::f32([1024, 1024])];
+        assert!(shrink(&*product, &inputs, &["no such variant"], &Target::WEBGPU_DEFAULT).is_none());
+    }
+}

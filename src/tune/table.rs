@@ -21,7 +21,7 @@ pub(super) struct Entry {
     pub shaders: String,
     /// The fastest one.
     variant: String,
-    /// Microseconds by variant; `None` for those that are wrong.
+    /// Microseconds by variant; `None` for those that failed, or were wrong when it was their turn.
     found: BTreeMap<String, Option<f64>>,
 }
 
@@ -29,8 +29,8 @@ pub(super) struct Entry {
 const MARGIN: f64 = 1.05;
 
 impl Entry {
-    /// The fastest of the candidates that are right; `None` when none is.
-    pub fn new(shaders: String, candidates: &[&Candidate], found: &[Found]) -> Option<Entry> {
+    /// The fastest of the candidates that are not wrong; `None` when all are.
+    pub fn new(shaders: &str, candidates: &[&Candidate], found: &[Found]) -> Option<Entry> {
         let mut best: Option<(&str, f64)> = None;
         for (candidate, found) in candidates.iter().zip(found) {
             if let Found::Microseconds(time) = found
@@ -44,7 +44,7 @@ impl Entry {
             Found::Wrong => None,
         };
         let found = candidates.iter().zip(found).map(|(c, f)| (c.variant.to_string(), time(f))).collect();
-        Some(Entry { shaders, variant: best?.0.to_string(), found })
+        Some(Entry { shaders: shaders.into(), variant: best?.0.to_string(), found })
     }
 
     /// The choice among `candidates`; `None` when it is not among them.
@@ -181,7 +181,7 @@ mod tests {
         let candidates = [Candidate::new("a"), Candidate::new("b"), Candidate::new("c")];
         let candidates: Vec<&Candidate> = candidates.iter().collect();
         let taken = |times: [Found; 3]| {
-            let entry = Entry::new(String::new(), &candidates, &times)?;
+            let entry = Entry::new("", &candidates, &times)?;
             Some(entry.choice(&candidates).unwrap().taken)
         };
         let us = Found::Microseconds;

@@ -1,10 +1,9 @@
 //! How long candidates take, on the real shapes.
 
-use super::check::case;
+use super::check::{POSITIVE, case};
 use crate::device::Device;
-use crate::error::Result;
-use crate::op::Fill;
-use crate::program::choose::Question;
+use crate::error::{Error, Result};
+use crate::program::choose::{Found, Question};
 use crate::testing;
 use std::time::Duration;
 
@@ -17,20 +16,29 @@ const HOPELESS: f64 = 3.0;
 /// ..after this time, within which somebody else may have had the device.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Microseconds of the candidates that are `right`. They take turns, so that a device which grows warm, or is wanted
-/// by others for a while, does not favour one.
-pub(super) fn time(device: &Device, question: &Question<'_>, right: &[bool]) -> Result<Vec<Option<f64>>> {
-    let case = case(question, question.inputs, Fill::Uniform { low: 0.1, high: 1.0 });
+/// The times of all candidates. They take turns, so that a device which grows warm, or is wanted by others for a while,
+/// does not favour one.
+pub(super) fn time(device: &Device, question: &Question<'_>) -> Result<Vec<Found>> {
+    let case = case(question, question.inputs.iter().map(|s| (*s, POSITIVE)).collect());
     let inputs = testing::fill(&case, 1);
     let names = testing::variants(device, &case);
     let stopwatch = testing::Stopwatch::new(device, &case, &inputs)?;
     let mut ready = Vec::new();
-    for (candidate, right) in question.candidates.iter().zip(right) {
-        let index = names.iter().position(|n| *n == candidate.variant).filter(|_| *right);
-        ready.push(index.map(|index| stopwatch.ready(index)).transpose()?);
+    for candidate in &question.candidates {
+        let index = names.iter().position(|n| *n == candidate.variant);
+        ready.push(match index.map(|index| stopwatch.ready(index)) {
+            Some(Ok(once)) => Some(once),
+            // One that does not compile is no reason to do without the others.
+            Some(Err(Error::Shader { kernel, message })) => {
+                log::warn!("the kernel {kernel} is not valid: {message}");
+                None
+            }
+            Some(Err(error)) => return Err(error),
+            None => None,
+        });
     }
-    let mut times: Vec<Option<f64>> = vec![None; right.len()];
-    let mut spent = vec![Duration::ZERO; right.len()];
+    let mut times: Vec<Option<f64>> = vec![None; ready.len()];
+    let mut spent = vec![Duration::ZERO; ready.len()];
     for round in 0..=ROUNDS {
         let best = times.iter().flatten().fold(f64::INFINITY, |a, &b| a.min(b));
         for ((once, time), spent) in ready.iter().zip(&mut times).zip(&mut spent) {
@@ -48,5 +56,5 @@ pub(super) fn time(device: &Device, question: &Question<'_>, right: &[bool]) -> 
             }
         }
     }
-    Ok(times)
+    Ok(times.into_iter().map(|time| time.map_or(Found::Wrong, Found::Microseconds)).collect())
 }

@@ -26,6 +26,8 @@ pub enum Way {
     Wrong,
     /// Is right on small tensors only.
     WrongWhenLarge,
+    /// Is no WGSL.
+    Invalid,
     /// Needs subgroups of 3 lanes, which nobody has.
     Lanes,
     /// Needs a gibibyte of workgroup memory.
@@ -52,10 +54,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
 }
 ";
 
-static KERNEL: LazyLock<Arc<Kernel>> = LazyLock::new(|| {
+static KERNEL: LazyLock<Arc<Kernel>> = LazyLock::new(|| kernel("tests/scale", SOURCE));
+static INVALID: LazyLock<Arc<Kernel>> = LazyLock::new(|| kernel("tests/invalid", "fn main() { nonsense }"));
+
+fn kernel(name: &'static str, source: &'static str) -> Arc<Kernel> {
     Arc::new(Kernel {
-        name: "tests/scale".into(),
-        source: SOURCE.into(),
+        name: name.into(),
+        source: source.into(),
         params: vec![
             ("len", ParamType::U32),
             ("factor", ParamType::F32),
@@ -65,7 +70,7 @@ static KERNEL: LazyLock<Arc<Kernel>> = LazyLock::new(|| {
         .into(),
         bindings: vec![("x", Access::Read), ("y", Access::ReadWrite)].into(),
     })
-});
+}
 
 impl Way {
     fn name(self) -> &'static str {
@@ -75,6 +80,7 @@ impl Way {
             Way::Slow => "slow",
             Way::Wrong => "wrong",
             Way::WrongWhenLarge => "wrong_when_large",
+            Way::Invalid => "invalid",
             Way::Lanes => "lanes",
             Way::Memory => "memory",
         }
@@ -82,7 +88,7 @@ impl Way {
 
     fn candidate(self, len: usize) -> Candidate {
         let wrong = self == Way::Wrong || self == Way::WrongWhenLarge && len > 100_000;
-        let rounds = if self == Way::Slow { 3000u32 } else { 0 };
+        let rounds = if self == Way::Slow { 100u32 } else { 0 };
         let dispatch = |factor: f32, from, to| {
             let offset = if wrong { 1.0f32 } else { 0.0 };
             let bytes = [
@@ -91,7 +97,8 @@ impl Way {
                 ParamMember::bytes(offset),
                 ParamMember::bytes(rounds),
             ];
-            Dispatch::new(KernelRef::Generated(KERNEL.clone()), bytes.concat())
+            let kernel = if self == Way::Invalid { &INVALID } else { &KERNEL };
+            Dispatch::new(KernelRef::Generated(Arc::clone(kernel)), bytes.concat())
                 .bind(&[from, to])
                 .groups(len.div_ceil(64) as u64)
                 .trips(rounds.into())
