@@ -376,7 +376,10 @@ impl Op for Conv2d {
         let inner = s.c_group() * s.r * s.s + (self.bias == Bias::Channels) as usize;
         match self.activation {
             Activation::None | Activation::Relu => Tolerance::Product { inner },
-            Activation::Sigmoid | Activation::Tanh => Tolerance::Absolute(1e-6 * (inner + 1) as f64),
+            // Slopes are at most 1, and the errors of a sum about one unit for each summand.
+            Activation::Sigmoid | Activation::Tanh => {
+                Tolerance::Absolute((inner + 1) as f64 * 2f64.powi(-22))
+            }
         }
     }
 

@@ -207,7 +207,10 @@ impl Op for Matmul {
         let inner = self.of(&io).k + (self.bias == Bias::Columns) as usize;
         match self.activation {
             Activation::None | Activation::Relu => Tolerance::Product { inner },
-            Activation::Sigmoid | Activation::Tanh => Tolerance::Absolute(1e-6 * (inner + 1) as f64),
+            // Slopes are at most 1, and the errors of a sum about one unit for each summand.
+            Activation::Sigmoid | Activation::Tanh => {
+                Tolerance::Absolute((inner + 1) as f64 * 2f64.powi(-22))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod adapters;
 mod conformance;
 mod convolutions;
 mod faults;
+mod generated;
 mod goldens;
 mod gradients;
 #[path = "../support/optim_cases.rs"]
@@ -14,7 +15,9 @@ mod optim_cases;
 mod programs;
 mod schedules;
 mod shaders;
+mod sizes;
 mod surprises;
+mod tolerances;
 
 /// Whether `RECURVE_TEST_OPS` is unset or names `family`.
 fn selected(family: &str) -> bool {
