@@ -256,22 +256,18 @@ fn order(
     sizes: Sizes,
     target: &Target,
     subgroup8: Option<Candidate>,
-    gemm: Option<implicit_gemm::Offer>,
+    implicit_gemm: Option<Candidate>,
     direct: Candidate,
 ) -> Vec<Candidate> {
     if target.class == TargetClass::Hardware {
-        return match gemm {
-            Some(gemm) if gemm.worthwhile => vec![gemm.candidate, direct],
-            Some(gemm) => vec![direct.clone(), gemm.candidate, direct],
-            None => vec![direct],
-        };
+        return implicit_gemm.into_iter().chain([direct]).collect();
     }
     let mut all = match subgroup8.filter(|_| target.software_subgroup8()) {
         Some(s) if sizes.multiply_adds() < SMALL => vec![direct.clone(), s, direct],
         Some(s) => vec![s, direct],
         None => vec![direct],
     };
-    all.extend(gemm.map(|g| g.candidate));
+    all.extend(implicit_gemm);
     all
 }
 
