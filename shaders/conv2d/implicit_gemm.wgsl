@@ -6,11 +6,14 @@
 
 fn a_quad(load: u32, step: u32) -> vec4<f32> {
     let offsets = a_offsets[step % 2u * STEP4 + a_k(load * THREADS + thread) / 4u];
-    let at = a_rows[load] + offsets;
-    if (K_TAIL) {
-        let inside = offsets != vec4<u32>(NONE);
-        let safe = select(vec4<u32>(0u), at, inside);
-        return select(vec4<f32>(0.0), vec4<f32>(a[safe.x], a[safe.y], a[safe.z], a[safe.w]), inside);
-    }
+    let at = select(a_rows[load] + offsets, vec4<u32>(0u), vec4<bool>(K_TAIL) & (offsets == vec4<u32>(NONE)));
     return vec4<f32>(a[at.x], a[at.y], a[at.z], a[at.w]);
+}
+
+fn a_inside(load: u32, step: u32, quad: vec4<f32>) -> vec4<f32> {
+    if (K_TAIL) {
+        let offsets = a_offsets[step % 2u * STEP4 + a_k(load * THREADS + thread) / 4u];
+        return select(quad, vec4<f32>(0.0), offsets == vec4<u32>(NONE));
+    }
+    return quad;
 }

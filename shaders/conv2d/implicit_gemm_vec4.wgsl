@@ -7,9 +7,13 @@
 
 fn a_quad(load: u32, step: u32) -> vec4<f32> {
     let offset = a_offsets[step % 2u * STEP4 + a_k(load * THREADS + thread) / 4u].x;
-    let at = (a_rows[load] + offset) / 4u;
+    return a[select((a_rows[load] + offset) / 4u, 0u, K_TAIL && offset == NONE)];
+}
+
+fn a_inside(load: u32, step: u32, quad: vec4<f32>) -> vec4<f32> {
     if (K_TAIL) {
-        return select(vec4<f32>(0.0), a[select(at, 0u, offset == NONE)], offset != NONE);
+        let offset = a_offsets[step % 2u * STEP4 + a_k(load * THREADS + thread) / 4u].x;
+        return select(quad, vec4<f32>(0.0), offset == NONE);
     }
-    return a[at];
+    return quad;
 }

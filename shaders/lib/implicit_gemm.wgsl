@@ -12,7 +12,7 @@
 // second digits contribute, its column likewise. What the inner digits contribute is the same for all columns: a few
 // threads work it out for all others, one step ahead.
 //
-// The including kernel declares `a` and a_quad.
+// The including kernel declares `a`, a_quad and a_inside.
 
 const CHECKED: bool = true; // some elements lie outside of the image, and count as 0
 const STRIDED: bool = false; // dx of a convolution with a stride: see `meeting`
@@ -97,6 +97,7 @@ var<private> thread: u32;
 var<private> k_end: u32;
 var<private> a_rows: array<u32, A_LOADS>; // where this thread's rows of A begin
 var<private> b_from: u32; // where this thread's column of B begins, and its row and column of the image
+var<private> b_elements: array<vec4<bool>, B_LOADS>; // of the quads that are read last: which are inside of the image
 var<private> h_from: u32;
 var<private> w_from: u32;
 // Of the threads that work out a step: the first of the four inner indices that are next, and its digits.
@@ -107,7 +108,9 @@ var<private> inner: vec2<u32>; // what the last two digits count to
 var<private> a_digits: vec3<u32>; // what one digit adds to the place of an element of A
 
 fn digits(index: u32, h: u32, w: u32) -> vec3<u32> {
-    return vec3<u32>(index / w / h, index / w % h, index % w);
+    let row = index / w;
+    let j = row / h;
+    return vec3<u32>(j, row - j * h, index - row * w);
 }
 
 // The digits of the sum of two numbers.
@@ -155,18 +158,22 @@ fn prepare(step: u32) {
 fn b_quad(load: u32, step: u32) -> vec4<f32> {
     let slot = step % 2u * STEP4 + b_k(load * THREADS + thread) / 4u;
     let at = b_from + b_offsets[slot];
-    if (CHECKED || K_TAIL) {
-        var inside = b_rows[slot] != vec4<u32>(OUTSIDE);
-        if (CHECKED) {
-            // A position before the image wraps to one far behind it.
-            let h = h_from + b_rows[slot];
-            let w = w_from + b_columns[slot];
-            inside = (h < vec4<u32>(p.height)) & (w < vec4<u32>(p.width));
-        }
-        let safe = select(vec4<u32>(0u), at, inside);
-        return select(vec4<f32>(0.0), vec4<f32>(b[safe.x], b[safe.y], b[safe.z], b[safe.w]), inside);
+    var inside = vec4<bool>(true);
+    if (CHECKED) {
+        // A position before the image wraps to one far behind it.
+        let h = h_from + b_rows[slot];
+        let w = w_from + b_columns[slot];
+        inside = (h < vec4<u32>(p.height)) & (w < vec4<u32>(p.width));
+    } else if (K_TAIL) {
+        inside = b_rows[slot] != vec4<u32>(OUTSIDE);
     }
-    return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+    b_elements[load] = inside;
+    let safe = select(vec4<u32>(0u), at, inside);
+    return vec4<f32>(b[safe.x], b[safe.y], b[safe.z], b[safe.w]);
+}
+
+fn b_inside(load: u32, step: u32, quad: vec4<f32>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), quad, b_elements[load]);
 }
 
 // The taps that meet certain rows (or columns) of dx: `first`, `first + every`, .. The first one meets row `start` of
@@ -202,12 +209,13 @@ fn main(
         return;
     }
     // Neighbouring workgroups gather the same part of B.
-    let m0 = id % p.tiles_m * TILE_M;
-    let n0 = id / p.tiles_m % p.tiles_n * TILE_N;
-    let parts = id / (p.tiles_m * p.tiles_n);
-    let split = parts % p.splits;
-    let group = parts / p.splits % p.groups;
-    let band = parts / (p.splits * p.groups);
+    let tiles = digits(id, p.tiles_n, p.tiles_m);
+    let parts = digits(tiles.x, p.groups, p.splits);
+    let m0 = tiles.z * TILE_M;
+    let n0 = tiles.y * TILE_N;
+    let split = parts.z;
+    let group = parts.y;
+    let band = parts.x;
     let band_h = band / p.bands_w;
     let band_w = band % p.bands_w;
 

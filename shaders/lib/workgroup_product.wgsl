@@ -4,7 +4,9 @@
 // Operands travel in quads (vec4<f32>), as they lie together in memory: four steps of k for one position along the
 // tile (ALONG_K), or four neighbouring positions for one step of k. The including kernel declares, for A and B,
 //   ALONG_K, and LANES_ALONG_K: whether neighbouring threads carry neighbours along k
-//   fn a_quad(load: u32, step: u32) -> vec4<f32>, the quad number load * THREADS + thread of the tile of a step
+//   fn a_quad(load: u32, step: u32) -> vec4<f32>: reads quad number load * THREADS + thread of the tile of a step
+//   fn a_inside(load: u32, step: u32, quad: vec4<f32>) -> vec4<f32>: what it read, with 0 for what is no element; apart
+//   from the reading, because that is still under way for long
 // and besides
 //   BLOCKED: whether the rows and columns of a thread lie together in fours, or all apart
 //   fn prepare(step: u32), called one step before the quads of `step` are asked for
@@ -27,11 +29,13 @@ const B_QUADS: u32 = TILE_N * STEP4;
 const A_LOADS: u32 = (A_QUADS + THREADS - 1u) / THREADS; // of a thread
 const B_LOADS: u32 = (B_QUADS + THREADS - 1u) / THREADS;
 
-// Rows of quads are one quad longer than what they hold, so that neighbours lie in different banks.
-const A_PITCH: u32 = TILE_M / 4u + 1u;
-const B_PITCH: u32 = TILE_N / 4u + 1u;
-var<workgroup> a_tile: array<vec4<f32>, TILE_M * (STEP4 + 1u)>;
-var<workgroup> b_tile: array<vec4<f32>, TILE_N * (STEP4 + 1u)>;
+// What one thread along a side reads lies together: quads along k by position and k, others by k and position. One
+// quad more than that lets neighbours begin in different banks. All readers of a row use constants for the second
+// index, so that the checks of it, and most address arithmetic, disappear.
+const A_ROW: u32 = ROW_QUADS * STEP + 1u;
+const B_ROW: u32 = COLUMN_QUADS * STEP + 1u;
+var<workgroup> a_tile: array<array<vec4<f32>, A_ROW>, ROW_THREADS>;
+var<workgroup> b_tile: array<array<vec4<f32>, B_ROW>, COLUMN_THREADS>;
 
 // Row e, quad h of the columns: sums[e * COLUMN_QUADS + h].
 var<private> sums: array<vec4<f32>, ROWS * COLUMN_QUADS>;
@@ -65,20 +69,21 @@ fn b_k(q: u32) -> u32 {
     return select(q / (TILE_N / 4u), q / TILE_N * 4u, B_ALONG_K);
 }
 
-// Where the quad along k that begins at (position, 4 * k4) lies in its tile.
-fn along_k(position: u32, k4: u32) -> u32 {
-    if (BLOCKED) {
-        return position / 4u * (STEP + 1u) + position % 4u * STEP4 + k4;
-    }
-    return position * (STEP4 + 1u) + k4;
-}
-
-// Number e of the positions that one of `threads` threads along a tile owns.
+// Number e of the positions that one of `threads` threads along a side owns.
 fn owned(thread: u32, threads: u32, e: u32) -> u32 {
     if (BLOCKED) {
         return (thread + e / 4u * threads) * 4u + e % 4u;
     }
     return thread + e * threads;
+}
+
+// Who of `threads` owns a position, and as which number.
+fn owner(position: u32, threads: u32) -> u32 {
+    return select(position % threads, position / 4u % threads, BLOCKED);
+}
+
+fn number(position: u32, threads: u32) -> u32 {
+    return select(position / threads, position / 4u / threads * 4u + position % 4u, BLOCKED);
 }
 
 // 32 neighbouring threads own 4 by 8 blocks: those read the fewest different quads.
@@ -98,15 +103,15 @@ fn multiply(row: u32, column: u32) {
         if (A_ALONG_K) {
             //!unroll
             for (var e = 0u; e < ROWS; e++) {
-                x[e] = a_tile[along_k(owned(row, ROW_THREADS, e), k4)];
+                x[e] = a_tile[row][e * STEP4 + k4];
             }
         } else {
             //!unroll
             for (var g = 0u; g < ROW_QUADS; g++) {
-                let t0 = a_tile[k4 * 4u * A_PITCH + row + g * ROW_THREADS];
-                let t1 = a_tile[(k4 * 4u + 1u) * A_PITCH + row + g * ROW_THREADS];
-                let t2 = a_tile[(k4 * 4u + 2u) * A_PITCH + row + g * ROW_THREADS];
-                let t3 = a_tile[(k4 * 4u + 3u) * A_PITCH + row + g * ROW_THREADS];
+                let t0 = a_tile[row][k4 * 4u * ROW_QUADS + g];
+                let t1 = a_tile[row][(k4 * 4u + 1u) * ROW_QUADS + g];
+                let t2 = a_tile[row][(k4 * 4u + 2u) * ROW_QUADS + g];
+                let t3 = a_tile[row][(k4 * 4u + 3u) * ROW_QUADS + g];
                 //!unroll
                 for (var e = 0u; e < 4u; e++) {
                     x[g * 4u + e] = vec4<f32>(t0[e], t1[e], t2[e], t3[e]);
@@ -118,10 +123,10 @@ fn multiply(row: u32, column: u32) {
         //!unroll
         for (var h = 0u; h < COLUMN_QUADS; h++) {
             if (B_ALONG_K) {
-                let t0 = b_tile[along_k(owned(column, COLUMN_THREADS, h * 4u), k4)];
-                let t1 = b_tile[along_k(owned(column, COLUMN_THREADS, h * 4u + 1u), k4)];
-                let t2 = b_tile[along_k(owned(column, COLUMN_THREADS, h * 4u + 2u), k4)];
-                let t3 = b_tile[along_k(owned(column, COLUMN_THREADS, h * 4u + 3u), k4)];
+                let t0 = b_tile[column][h * STEP + k4];
+                let t1 = b_tile[column][h * STEP + STEP4 + k4];
+                let t2 = b_tile[column][h * STEP + STEP4 * 2u + k4];
+                let t3 = b_tile[column][h * STEP + STEP4 * 3u + k4];
                 //!unroll
                 for (var j = 0u; j < 4u; j++) {
                     y[j * COLUMN_QUADS + h] = vec4<f32>(t0[j], t1[j], t2[j], t3[j]);
@@ -129,7 +134,7 @@ fn multiply(row: u32, column: u32) {
             } else {
                 //!unroll
                 for (var j = 0u; j < 4u; j++) {
-                    y[j * COLUMN_QUADS + h] = b_tile[(k4 * 4u + j) * B_PITCH + column + h * COLUMN_THREADS];
+                    y[j * COLUMN_QUADS + h] = b_tile[column][(k4 * 4u + j) * COLUMN_QUADS + h];
                 }
             }
         }
@@ -159,13 +164,13 @@ fn product(steps: u32, t: u32) {
         if (step < steps) {
             //!unroll
             for (var i = 0u; i < A_LOADS; i++) {
-                if (i * THREADS + t < A_QUADS) {
+                if (A_QUADS >= THREADS || t < A_QUADS) {
                     a_next[i] = a_quad(i, step);
                 }
             }
             //!unroll
             for (var i = 0u; i < B_LOADS; i++) {
-                if (i * THREADS + t < B_QUADS) {
+                if (B_QUADS >= THREADS || t < B_QUADS) {
                     b_next[i] = b_quad(i, step);
                 }
             }
@@ -177,20 +182,22 @@ fn product(steps: u32, t: u32) {
         workgroupBarrier();
         //!unroll
         for (var i = 0u; i < A_LOADS; i++) {
-            let q = i * THREADS + t;
-            if (q < A_QUADS) {
-                let k = a_k(q);
-                a_tile[select(k * A_PITCH + a_position(q) / 4u, along_k(a_position(q), k / 4u), A_ALONG_K)] =
-                    a_next[i];
+            if (A_QUADS >= THREADS || t < A_QUADS) {
+                let position = a_position(i * THREADS + t);
+                let k = a_k(i * THREADS + t);
+                let e = number(position, ROW_THREADS);
+                let slot = select(k * ROW_QUADS + e / 4u, e * STEP4 + k / 4u, A_ALONG_K);
+                a_tile[owner(position, ROW_THREADS)][slot] = a_inside(i, step, a_next[i]);
             }
         }
         //!unroll
         for (var i = 0u; i < B_LOADS; i++) {
-            let q = i * THREADS + t;
-            if (q < B_QUADS) {
-                let k = b_k(q);
-                b_tile[select(k * B_PITCH + b_position(q) / 4u, along_k(b_position(q), k / 4u), B_ALONG_K)] =
-                    b_next[i];
+            if (B_QUADS >= THREADS || t < B_QUADS) {
+                let position = b_position(i * THREADS + t);
+                let k = b_k(i * THREADS + t);
+                let e = number(position, COLUMN_THREADS);
+                let slot = select(k * COLUMN_QUADS + e / 4u, e * STEP4 + k / 4u, B_ALONG_K);
+                b_tile[owner(position, COLUMN_THREADS)][slot] = b_inside(i, step, b_next[i]);
             }
         }
         workgroupBarrier();

@@ -48,26 +48,28 @@ var<private> k_end: u32;
 
 fn prepare(step: u32) {}
 
+fn below_end(first: u32, step: u32) -> vec4<bool> {
+    return vec4<u32>(first + step * STEP) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(k_end);
+}
+
 fn a_quad(load: u32, step: u32) -> vec4<f32> {
     let at = vec4<u32>(a_at[load] + step * STEP * p.a_k) + vec4<u32>(0u, 1u, 2u, 3u) * p.a_k;
-    if (K_TAIL) {
-        let k = vec4<u32>(a_from[load] + step * STEP) + vec4<u32>(0u, 1u, 2u, 3u);
-        let inside = k < vec4<u32>(k_end);
-        let safe = select(vec4<u32>(0u), at, inside);
-        return select(vec4<f32>(0.0), vec4<f32>(a[safe.x], a[safe.y], a[safe.z], a[safe.w]), inside);
-    }
-    return vec4<f32>(a[at.x], a[at.y], a[at.z], a[at.w]);
+    let safe = select(vec4<u32>(0u), at, vec4<bool>(!K_TAIL) | below_end(a_from[load], step));
+    return vec4<f32>(a[safe.x], a[safe.y], a[safe.z], a[safe.w]);
+}
+
+fn a_inside(load: u32, step: u32, quad: vec4<f32>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), quad, vec4<bool>(!K_TAIL) | below_end(a_from[load], step));
 }
 
 fn b_quad(load: u32, step: u32) -> vec4<f32> {
     let at = vec4<u32>(b_at[load] + step * STEP * p.b_k) + vec4<u32>(0u, 1u, 2u, 3u) * p.b_k;
-    if (K_TAIL) {
-        let k = vec4<u32>(b_from[load] + step * STEP) + vec4<u32>(0u, 1u, 2u, 3u);
-        let inside = k < vec4<u32>(k_end);
-        let safe = select(vec4<u32>(0u), at, inside);
-        return select(vec4<f32>(0.0), vec4<f32>(b[safe.x], b[safe.y], b[safe.z], b[safe.w]), inside);
-    }
-    return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+    let safe = select(vec4<u32>(0u), at, vec4<bool>(!K_TAIL) | below_end(b_from[load], step));
+    return vec4<f32>(b[safe.x], b[safe.y], b[safe.z], b[safe.w]);
+}
+
+fn b_inside(load: u32, step: u32, quad: vec4<f32>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), quad, vec4<bool>(!K_TAIL) | below_end(b_from[load], step));
 }
 
 @compute @workgroup_size(THREADS)

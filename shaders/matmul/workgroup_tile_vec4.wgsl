@@ -49,20 +49,20 @@ fn prepare(step: u32) {}
 
 fn a_quad(load: u32, step: u32) -> vec4<f32> {
     let at = a_at[load] + step * select(STEP4, STEP * p.a_row, TRANS_A);
-    if (K_TAIL) {
-        let inside = a_from[load] + step * STEP < k_end;
-        return select(vec4<f32>(0.0), a[select(0u, at, inside)], inside);
-    }
-    return a[at];
+    return a[select(0u, at, !K_TAIL || a_from[load] + step * STEP < k_end)];
+}
+
+fn a_inside(load: u32, step: u32, quad: vec4<f32>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), quad, !K_TAIL || a_from[load] + step * STEP < k_end);
 }
 
 fn b_quad(load: u32, step: u32) -> vec4<f32> {
     let at = b_at[load] + step * select(STEP * p.b_row, STEP4, TRANS_B);
-    if (K_TAIL) {
-        let inside = b_from[load] + step * STEP < k_end;
-        return select(vec4<f32>(0.0), b[select(0u, at, inside)], inside);
-    }
-    return b[at];
+    return b[select(0u, at, !K_TAIL || b_from[load] + step * STEP < k_end)];
+}
+
+fn b_inside(load: u32, step: u32, quad: vec4<f32>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), quad, !K_TAIL || b_from[load] + step * STEP < k_end);
 }
 
 @compute @workgroup_size(THREADS)

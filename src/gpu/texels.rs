@@ -195,6 +195,9 @@ pub(super) struct Accesses<B> {
     pub writes: Vec<B>,
 }
 
+/// The copies that a dispatch reads: binding and index.
+pub(super) type Reads = Vec<(usize, usize)>;
+
 /// A copy into a texture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Planned<B> {
@@ -207,9 +210,7 @@ pub(super) struct Planned<B> {
 
 /// The copies that a sequence of dispatches needs, and for each dispatch the copies that it reads, by binding. A copy
 /// serves until its buffer is written.
-pub(super) fn plan<B: Clone + PartialEq>(
-    dispatches: &[Accesses<B>],
-) -> (Vec<Planned<B>>, Vec<Vec<(usize, usize)>>) {
+pub(super) fn plan<B: Clone + PartialEq>(dispatches: &[Accesses<B>]) -> (Vec<Planned<B>>, Vec<Reads>) {
     let mut copies: Vec<Planned<B>> = Vec::new();
     let mut valid: Vec<usize> = Vec::new();
     let mut read = Vec::with_capacity(dispatches.len());

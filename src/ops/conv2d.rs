@@ -291,15 +291,11 @@ fn order(
     sizes: Sizes,
     target: &Target,
     octets: [Option<Candidate>; 2],
-    gemm: Option<implicit_gemm::Offer>,
+    implicit_gemm: Option<Candidate>,
     direct: Candidate,
 ) -> Vec<Candidate> {
     if target.class == TargetClass::Hardware {
-        return match gemm {
-            Some(gemm) if gemm.worthwhile => vec![gemm.candidate, direct],
-            Some(gemm) => vec![direct.clone(), gemm.candidate, direct],
-            None => vec![direct],
-        };
+        return implicit_gemm.into_iter().chain([direct]).collect();
     }
     let mut all: Vec<Candidate> = match target.software_subgroup8() {
         true => octets.into_iter().flatten().collect(),
@@ -309,7 +305,7 @@ fn order(
         all.insert(0, direct.clone());
     }
     all.push(direct);
-    all.extend(gemm.map(|g| g.candidate));
+    all.extend(implicit_gemm);
     all
 }
 

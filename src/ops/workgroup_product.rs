@@ -85,7 +85,7 @@ impl Tile {
 
     /// What the tile needs, and `more` bytes of workgroup memory.
     pub fn needs(self, more: usize) -> Needs {
-        let tiles = 16 * (self.rows() + self.columns()) * (self.step / 4 + 1);
+        let tiles = 16 * (self.row_threads + THREADS / self.row_threads) * (self.quads * self.step + 1);
         Needs { workgroup_memory: (tiles + more) as u32, ..Needs::default() }
     }
 }

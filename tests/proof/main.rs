@@ -4,6 +4,7 @@
 //! `RECURVE_TEST_OPS` to names of op families (`conv2d,softmax`) to go through their cases only.
 
 mod adapters;
+mod choices;
 mod conformance;
 mod convolutions;
 mod faults;

@@ -138,25 +138,31 @@ fn settings() -> Vec<Setting> {
 
 /// For products in tiles: whole ones and parts of them along each side, long inner sums, every shape of tile.
 fn product_settings() -> Vec<Setting> {
+    let uneven = [[0, 2], [1, 0]];
     vec![
         setting([1, 16, 8, 8], 64, [1, 1]),
         setting([2, 64, 16, 16], 64, [3, 3]).pad(1),
-        setting([3, 33, 11, 13], 70, [3, 3]).pad([[0, 2], [1, 0]]),
+        setting([3, 33, 11, 13], 70, [3, 3]).pad(uneven),
+        setting([1, 29, 12, 11], 23, [5, 4]).pad(uneven),
+        setting([2, 24, 10, 13], 40, [3, 2]).dilation(2, 3).pad(2),
+        setting([2, 40, 9, 10], 70, [3, 3]).groups(2).dilation(2, 1).pad(1),
+        setting([3, 60, 9, 11], 45, [3, 3]).groups(3).stride(2, 2).pad(1),
+        // The first layers of common networks.
+        setting([1, 1, 28, 28], 32, [3, 3]).pad(1),
         setting([1, 3, 37, 41], 40, [7, 7]).stride(2, 2).pad(3),
         setting([1, 4, 130, 130], 20, [3, 3]).pad(1),
-        setting([2, 40, 9, 10], 70, [3, 3]).groups(2).dilation(2, 1).pad(1),
-        setting([2, 24, 9, 8], 36, [3, 3]).groups(3).stride(2, 2).pad(1),
-        // Strides beyond the image, and with a divisor in common with the dilation.
-        setting([1, 3, 2, 3], 5, [1, 1]).stride(3, 4),
-        setting([1, 3, 13, 17], 6, [3, 3]).stride(4, 4).dilation(2, 2).pad(2),
+        // Strides: of pixels, beyond the image, with a divisor in common with the dilation.
         setting([2, 32, 14, 12], 48, [1, 1]).stride(2, 2),
+        setting([64, 16, 2, 3], 25, [1, 1]).stride(3, 4),
+        setting([3, 20, 13, 17], 24, [3, 3]).stride(4, 4).dilation(2, 2).pad(2),
+        setting([2, 24, 15, 17], 20, [3, 3]).stride(2, 3).pad(uneven),
         // Few tiles and long sums.
         setting([1, 130, 7, 7], 140, [3, 3]).pad(1),
         setting([1, 20, 10, 9], 260, [3, 3]).stride(2, 2).pad(1),
         setting([1, 600, 2, 2], 550, [1, 1]),
         // Many large tiles.
         setting([1, 3, 182, 181], 128, [3, 3]).pad(1),
-        setting([1, 125, 256, 128], 2, [1, 1]),
+        setting([1, 128, 256, 128], 2, [1, 1]),
         setting([1, 2_048, 1, 1], 2_040, [1, 1]),
     ]
 }

@@ -36,13 +36,6 @@ crate::kernel! {
     bind { a: Read, b: Read, bias: Read, c: ReadWrite }
 }
 
-/// The candidate, and whether it beats the direct kernels.
-pub(super) struct Offer {
-    pub candidate: Candidate,
-    /// False where most of a tile would lie outside of the product: few channels in a group.
-    pub worthwhile: bool,
-}
-
 /// A convolution or a gradient as a product of input 1 (A) with what is gathered from input 0 (B). Digits are (image or
 /// channel, row or tap, column or tap).
 struct Product {
@@ -73,6 +66,8 @@ struct Product {
     c_m: usize,
     c_j: usize,
     c_image: [usize; 2],
+    /// Whether C is images, not weights.
+    image_result: bool,
     /// For the gradient of the input with a stride.
     strided: Option<Strided>,
 }
@@ -110,6 +105,7 @@ fn forward_product(z: &Sizes) -> Product {
         c_m: z.p * z.q,
         c_j: z.k * z.p * z.q,
         c_image: [z.p, z.q],
+        image_result: true,
         strided: None,
     }
 }
@@ -143,6 +139,7 @@ fn input_grad_product(z: &Sizes) -> Product {
         c_m: z.h * z.w,
         c_j: z.c * z.h * z.w,
         c_image: [z.h, z.w],
+        image_result: true,
         strided: (stride != [1, 1]).then_some(Strided { stride, dilation, every }),
     }
 }
@@ -172,6 +169,7 @@ fn weight_grad_product(z: &Sizes) -> Product {
         c_m: z.c_group() * taps,
         c_j: taps,
         c_image: [z.r, z.s],
+        image_result: false,
         strided: None,
     }
 }
@@ -184,30 +182,35 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Offer> {
+pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
     let bias = (op.bias == Bias::Channels).then_some(Bind::Input(2));
-    offer(z, forward_product, bias, op.activation)
+    served(z).then(|| candidate(forward_product(z), bias, op.activation))?
 }
 
-pub(super) fn input_grad(z: &Sizes) -> Option<Offer> {
-    offer(z, input_grad_product, None, Activation::None)
+pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
+    served(z).then(|| candidate(input_grad_product(z), None, Activation::None))?
 }
 
-pub(super) fn weight_grad(z: &Sizes) -> Option<Offer> {
-    offer(z, weight_grad_product, None, Activation::None)
+pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
+    served(z).then(|| candidate(weight_grad_product(z), None, Activation::None))?
 }
 
-/// Of the elements that a product's tiles compute, one in so many must be wanted.
+/// Whether there is something to sum, and to gather: not so in an image of padding alone.
+fn served(z: &Sizes) -> bool {
+    z.multiply_adds() > 0 && z.h * z.w > 0
+}
+
+/// Of the multiply-adds of the tiles one in so many must be wanted: with few channels in a group it is not so, and
+/// `direct` wastes less.
 const LEAST_SHARE: u64 = 8;
 
-fn offer(
-    z: &Sizes,
-    product: impl Fn(&Sizes) -> Product,
-    bias: Option<Bind>,
-    activation: Activation,
-) -> Option<Offer> {
-    // An image of padding alone has nothing to gather.
-    let x = (z.multiply_adds() > 0 && z.h * z.w > 0).then(|| product(z))?;
+/// So few pixels keep a GPU busy only where their sums are split, which `direct` does not do.
+const FEW: usize = 1 << 15;
+
+/// Sums that are worth splitting.
+const LONG: usize = 512;
+
+fn candidate(x: Product, bias: Option<Bind>, activation: Activation) -> Option<Candidate> {
     let [spread, dilation, every] = match &x.strided {
         None => [[1, 1]; 3],
         Some(s) => [s.stride, s.dilation, s.every],
@@ -218,6 +221,12 @@ fn offer(
     let k = x.inner[0] * x.inner[1].div_ceil(every[0]) * x.inner[2].div_ceil(every[1]);
     let count = x.groups * bands[0] * bands[1];
     let tile = Tile::of(x.m, n, count);
+    let computed = tile.area(x.m, n) as u64 * k.next_multiple_of(tile.step()) as u64;
+    let wanted = (x.m * n) as u64 * k as u64;
+    let few = x.image_result && x.c_elements < FEW && k >= LONG;
+    if computed > LEAST_SHARE * wanted && !few {
+        return None;
+    }
     let tiles = tile.tiles(x.m, n) * count;
     let split = tile.split(k, tiles);
     let workgroups = tiles * split.splits;
@@ -292,9 +301,5 @@ fn offer(
     // Beside the tiles: four tables of two steps, and the places of the columns.
     let needs = tile.needs(4 * (4 * 2 * tile.step() + tile.columns()));
     let candidate = Candidate::new("implicit_gemm").needs(needs);
-    let computed = tile.area(x.m, n) as u64 * k.next_multiple_of(tile.step()) as u64;
-    Some(Offer {
-        candidate: add_parts(candidate, product, x.c_elements, split.splits, finish),
-        worthwhile: computed <= LEAST_SHARE * (x.m * n) as u64 * k as u64,
-    })
+    Some(add_parts(candidate, product, x.c_elements, split.splits, finish))
 }

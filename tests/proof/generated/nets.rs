@@ -21,15 +21,39 @@ use recurve::{Device, Result, Tensor};
 /// A layer from images to images. Sizes are taken modulo what fits.
 #[derive(Clone, Debug)]
 enum Layer {
-    Conv { results: usize, kernel: usize, stride: usize, dilation: usize, padding: [[usize; 2]; 2], each: bool },
-    ConvTranspose { results: usize, kernel: usize, stride: usize },
-    BatchNorm { train: bool },
+    Conv {
+        results: usize,
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+        padding: [[usize; 2]; 2],
+        each: bool,
+    },
+    ConvTranspose {
+        results: usize,
+        kernel: usize,
+        stride: usize,
+    },
+    BatchNorm {
+        train: bool,
+    },
     GroupNorm,
     Activation(Curve),
-    MaxPool { kernel: usize, stride: usize },
-    AvgPool { kernel: usize, stride: usize },
-    AdaptiveAvgPool { size: [usize; 2] },
-    Upsample { factor: usize, linear: bool },
+    MaxPool {
+        kernel: usize,
+        stride: usize,
+    },
+    AvgPool {
+        kernel: usize,
+        stride: usize,
+    },
+    AdaptiveAvgPool {
+        size: [usize; 2],
+    },
+    Upsample {
+        factor: usize,
+        linear: bool,
+    },
     Skip,
 }
 
@@ -63,7 +87,8 @@ enum Loss {
 
 fn layer() -> impl Strategy<Value = Layer> {
     let padding = select(&[[[0usize, 0usize], [0usize, 0usize]], [[1, 1], [1, 1]], [[0, 2], [1, 0]]][..]);
-    let conv = (select(&[2usize, 5, 8, 12][..]), select(&[1usize, 2, 3][..]), 1usize..=2, 1usize..=2, padding);
+    let conv =
+        (select(&[2usize, 5, 8, 12][..]), select(&[1usize, 2, 3][..]), 1usize..=2, 1usize..=2, padding);
     let conv = (conv, any::<bool>()).prop_map(|((results, kernel, stride, dilation, padding), each)| {
         Layer::Conv { results, kernel, stride, dilation, padding, each }
     });
@@ -87,11 +112,9 @@ fn layer() -> impl Strategy<Value = Layer> {
 
 fn net() -> impl Strategy<Value = Net> {
     let images = (2usize..=3, select(&[1usize, 3, 4][..]), 5usize..=9, 5usize..=9);
-    let loss =
-        select(&[Loss::CrossEntropy, Loss::LogSoftmax, Loss::Mse, Loss::BinaryCrossEntropy][..]);
-    (images, vec(layer(), 3..=6), loss, any::<u64>().no_shrink()).prop_map(
-        |((n, c, h, w), layers, loss, seed)| Net { images: [n, c, h, w], layers, loss, seed },
-    )
+    let loss = select(&[Loss::CrossEntropy, Loss::LogSoftmax, Loss::Mse, Loss::BinaryCrossEntropy][..]);
+    (images, vec(layer(), 3..=6), loss, any::<u64>().no_shrink())
+        .prop_map(|((n, c, h, w), layers, loss, seed)| Net { images: [n, c, h, w], layers, loss, seed })
 }
 
 /// Values of parameters and inputs, in the order in which they are asked for.
