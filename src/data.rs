@@ -19,9 +19,11 @@
 pub mod idx;
 pub mod loader;
 pub mod mnist;
+pub mod ts;
 
 pub use idx::IdxArray;
 pub use loader::{Batch, LastBatch, Loader, LoaderConfig, LoaderState, Normalize, Order};
+pub use ts::{Series, TimeSeries};
 
 use std::path::PathBuf;
 
@@ -124,6 +126,16 @@ pub enum DataError {
         path: PathBuf,
         /// Uncompressed bytes expected, header included.
         expected: u64,
+    },
+    /// A line of a text file says what it must not.
+    #[error("{}, line {line}: {what}", path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
     },
     /// There is not enough memory for the data.
     #[error("{}: no memory for {bytes} bytes", path.display())]

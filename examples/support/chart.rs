@@ -91,7 +91,9 @@ pub fn chart(area: &Area<'_>, place: (i32, i32), size: (i32, i32), chart: &Chart
     match chart.scaling {
         Scaling::Linear => {
             let decimals = decimals(chart.y_range.1 - chart.y_range.0);
-            let label = |v: &f64| format!("{v:.decimals$}").replace('-', "−");
+            // Ticks are sums of steps: the one at zero may be a little below.
+            let label =
+                |v: &f64| format!("{:.decimals$}", if v.abs() < 1e-9 { 0.0 } else { *v }).replace('-', "−");
             fill(&mut builder.build_cartesian_2d(x_range, y_range)?, chart, &label, lines)
         }
         Scaling::Logarithmic => {
@@ -157,7 +159,7 @@ fn pieces(points: &[(f64, f64)], stroke: Stroke, dash: f64) -> Vec<[(f64, f64); 
 
 /// How many decimals tell numbers apart that lie a tenth of `span` from one another.
 fn decimals(span: f64) -> usize {
-    (1.0 - span.log10().floor()).clamp(0.0, 6.0) as usize - usize::from((2.0..10.0).contains(&span))
+    (1.0 - span.log10().floor()).clamp(0.0, 6.0) as usize - usize::from((5.0..10.0).contains(&span))
 }
 
 /// The mean of up to `reach` values before and after each.

@@ -6,8 +6,10 @@ mod support;
 #[path = "../../examples/support/net.rs"]
 mod net;
 
+mod batch_norm;
 mod convolution;
 mod feature_maps;
+mod motions;
 mod pooling;
 mod shift;
 
