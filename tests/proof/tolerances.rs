@@ -215,7 +215,11 @@ fn rows_of_a_softmax_sum_to_one() {
             let y = device.tensor_f64(&x, [9, 1031]).softmax(1).to_vec_f64().unwrap();
             for row in y.chunks(1031) {
                 let sum: f64 = row.iter().sum();
-                assert!((sum - 1.0).abs() <= 1e-5, "a row of {fill_with:?} sums to {sum} on {}", device.name());
+                assert!(
+                    (sum - 1.0).abs() <= 1e-5,
+                    "a row of {fill_with:?} sums to {sum} on {}",
+                    device.name()
+                );
                 assert!(row.iter().all(|p| (0.0..=1.0).contains(p)), "{fill_with:?} on {}", device.name());
             }
         }

@@ -12,8 +12,8 @@ use super::Drawn;
 use proptest::prelude::{Strategy, any};
 use proptest::sample::select;
 use proptest::strategy::BoxedStrategy;
-use recurve::op::{Case, Fill};
 use recurve::Spec;
+use recurve::op::{Case, Fill};
 
 /// The most multiply-adds, or elements, of a case: the reference is to take a moment only.
 const MOST: usize = 3_000_000;

@@ -20,7 +20,8 @@ enum Which {
 
 /// How a kernel of so many taps moves along an axis.
 fn slide() -> impl Strategy<Value = (usize, Slide)> {
-    let common = select(&[(1usize, 1usize, 1usize, [0usize, 0usize]), (3, 1, 1, [1, 1]), (3, 2, 1, [1, 1])][..]);
+    let common =
+        select(&[(1usize, 1usize, 1usize, [0usize, 0usize]), (3, 1, 1, [1, 1]), (3, 2, 1, [1, 1])][..]);
     let any = (1usize..=5, 1usize..=3, 1usize..=3, [0usize..=4, 0usize..=4]);
     prop_oneof![common, any].prop_map(|(taps, stride, dilation, [before, after])| {
         (taps, Slide { stride, dilation, before, after })
@@ -105,14 +106,17 @@ pub fn matmul() -> BoxedStrategy<Drawn> {
     ];
     let inner = prop_oneof![4 => size(), 1 => select(&[127usize, 1000][..])];
     let drawn = (layout(), layout(), [size(), size()], inner, lead, ending(), any::<bool>());
-    seeded(drawn.prop_filter_map("operands that fit", |(a, b, [m, n], k, lead, (activation, fill), biased)| {
-        let a_last = if a == Layout::AsIs { [m, k] } else { [k, m] };
-        let b_last = if b == Layout::AsIs { [k, n] } else { [n, k] };
-        let bias = if biased { matmul::Bias::Columns } else { matmul::Bias::None };
-        let shapes = [[&lead[0], &a_last[..]].concat(), [&lead[1], &b_last[..]].concat(), vec![n]];
-        let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-        let case = Case::new(Matmul { a, b, bias, activation }, &shapes[..if biased { 3 } else { 2 }]);
-        let products = result(&case)?.iter().product::<usize>().saturating_mul(k);
-        (products <= MOST).then(|| case.fill(fill))
-    }))
+    seeded(drawn.prop_filter_map(
+        "operands that fit",
+        |(a, b, [m, n], k, lead, (activation, fill), biased)| {
+            let a_last = if a == Layout::AsIs { [m, k] } else { [k, m] };
+            let b_last = if b == Layout::AsIs { [k, n] } else { [n, k] };
+            let bias = if biased { matmul::Bias::Columns } else { matmul::Bias::None };
+            let shapes = [[&lead[0], &a_last[..]].concat(), [&lead[1], &b_last[..]].concat(), vec![n]];
+            let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+            let case = Case::new(Matmul { a, b, bias, activation }, &shapes[..if biased { 3 } else { 2 }]);
+            let products = result(&case)?.iter().product::<usize>().saturating_mul(k);
+            (products <= MOST).then(|| case.fill(fill))
+        },
+    ))
 }

@@ -8,6 +8,7 @@ use proptest::prelude::{Just, Strategy, any};
 use proptest::prop_oneof;
 use proptest::sample::{select, subsequence};
 use proptest::strategy::BoxedStrategy;
+use recurve::Spec;
 use recurve::op::{Activation, Case, Fill, Scalar};
 use recurve::ops::batch_norm::{Affine, BatchNorm, BatchNormUpdate};
 use recurve::ops::batch_norm_backward::BatchNormBackward;
@@ -19,7 +20,6 @@ use recurve::ops::row_norm::{RowNorm, Rows};
 use recurve::ops::row_norm_backward::RowNormBackward;
 use recurve::ops::softmax::{Scale, Softmax, SoftmaxBackward};
 use recurve::pointwise::{Function, Pointwise};
-use recurve::Spec;
 
 const NORMAL: Fill = Fill::Normal { mean: 0.0, std: 1.0 };
 
@@ -39,8 +39,11 @@ fn shape() -> impl Strategy<Value = Vec<usize>> {
 
 /// `[N, C, ..]` with images of any number of axes.
 fn channelled() -> impl Strategy<Value = Vec<usize>> {
-    let inner =
-        prop_oneof![Just(vec![]), size().prop_map(|l| vec![l]), (small(), size()).prop_map(|(h, w)| vec![h, w])];
+    let inner = prop_oneof![
+        Just(vec![]),
+        size().prop_map(|l| vec![l]),
+        (small(), size()).prop_map(|(h, w)| vec![h, w])
+    ];
     (small(), small(), inner).prop_map(|(n, c, inner)| [vec![n, c], inner].concat())
 }
 
@@ -74,7 +77,8 @@ pub fn row_norm() -> BoxedStrategy<Drawn> {
         x[1] *= groups;
         (x, Rows::Groups(groups))
     });
-    let drawn = (prop_oneof![by_axes, by_groups], any::<bool>(), activation_of_norms(), fill(), any::<bool>());
+    let drawn =
+        (prop_oneof![by_axes, by_groups], any::<bool>(), activation_of_norms(), fill(), any::<bool>());
     seeded(drawn.prop_filter_map("rows with values", |((x, rows), affine, activation, fill, forward)| {
         let (vector, count) = match rows {
             Rows::LastAxes(k) => (x[x.len() - k..].to_vec(), x[..x.len() - k].iter().product()),
@@ -215,7 +219,9 @@ pub fn embedding() -> BoxedStrategy<Drawn> {
         let (spec, index) = (Spec::u32(&indices[..]), Fill::Index { below: rows as u32 + beyond });
         let dy = [&indices[..], &[e]].concat();
         let case = match forward {
-            true => Case::new(Embedding { padding }, &[&[rows, e], &indices]).fill(fill).input(1, spec, index),
+            true => {
+                Case::new(Embedding { padding }, &[&[rows, e], &indices]).fill(fill).input(1, spec, index)
+            }
             false => {
                 let op = EmbeddingBackward { rows, padding };
                 Case::new(op, &[&indices, &dy]).fill(fill).input(0, spec, index)
