@@ -188,7 +188,11 @@ struct Taps {
 // stride. All rows of a band are summed together, over their taps alone.
 fn meeting(band: u32, pad: u32, stride: u32, dilation: u32, every: u32, taps: u32) -> Taps {
     var first = 0u;
-    while (first < every && (i32(band + pad) - i32(first * dilation)) % i32(stride) != 0) {
+    // Modulo the stride, without the remainder of a negative number, which GLSL leaves undefined.
+    let ahead = dilation % stride;
+    var rest = (band + pad) % stride;
+    while (first < every && rest != 0u) {
+        rest = select(rest + stride - ahead, rest - ahead, rest >= ahead);
         first++;
     }
     if (first >= min(every, taps)) {

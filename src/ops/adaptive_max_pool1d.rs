@@ -36,14 +36,17 @@ impl Tensor {
 
 /// Test cases.
 pub fn cases() -> Vec<Case> {
-    let case = |length: usize, output_size: usize| {
+    let of = |[n, c]: [usize; 2], length: usize, output_size: usize| {
         let parts = Parts { output_size: [1, output_size] };
-        Case::new(AdaptiveMaxPool2d { parts, gives: Gives::Values }, &[&[1, 3, 1, length]])
+        Case::new(AdaptiveMaxPool2d { parts, gives: Gives::Values }, &[&[n, c, 1, length]])
     };
+    let case = |length: usize, output_size: usize| of([1, 3], length, output_size);
     vec![
         case(11, 4).fill(Fill::Distinct).with_gradient(),
         case(3, 5).fill(Fill::Distinct).with_gradient(),
         case(1, 4),
+        of([1, 1], 1, 1),
+        of([0, 3], 7, 4),
         case(16_381, 2),
     ]
 }

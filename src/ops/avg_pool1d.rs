@@ -82,6 +82,9 @@ pub fn cases() -> Vec<Case> {
             }
         }
     }
+    // One element, and none.
+    let single = AvgPool2d { windows: row_windows(1, 1, 0, Floor), divisor: Divisor::Padded };
+    cases.extend([Case::new(single, &[&[1, 1, 1, 1]]), Case::new(single, &[&[0, 3, 1, 7]])]);
     // The longest window there may be.
     let pool = AvgPool2d { windows: row_windows(1 << 14, 1 << 14, 0, Floor), divisor: Divisor::Padded };
     cases.push(Case::new(pool, &[&[1, 1, 1, 40_000]]));

@@ -139,6 +139,7 @@ pub fn cases() -> Vec<Case> {
         // Strides larger than the kernel, and of no common measure with the dilation.
         setting([1, 2, 50], 3, 2, Conv1dConfig { stride: 7, ..plain }),
         setting([2, 3, 41], 4, 3, Conv1dConfig { stride: 3, padding: [1, 4].into(), dilation: 2, ..plain }),
+        setting([1, 1, 5], 1, 2, Conv1dConfig { stride: 3, dilation: 2, ..plain }),
         // Groups.
         setting([2, 7, 30], 7, 3, Conv1dConfig { groups: 7, padding: 1.into(), ..plain }),
         setting([2, 5, 133], 10, 4, Conv1dConfig { groups: 5, padding: [3, 0].into(), ..plain }),

@@ -76,6 +76,8 @@ pub fn cases() -> Vec<Case> {
         case(&[1, 4, 5], &[4, 2, 3], ConvTranspose1dConfig { output_padding: 1, groups: 2, ..double })
             .with_gradient(),
         case(&[1, 3, 1], &[3, 2, 1], plain),
+        case(&[1, 1, 1], &[1, 1, 1], plain),
+        case(&[0, 3, 5], &[3, 2, 3], double),
         case(&[2, 16, 129], &[16, 8, 4], double),
         case(&[1, 5, 500], &[5, 3, 16], ConvTranspose1dConfig { stride: 8, padding: 4, ..plain }),
         case(&[3, 6, 33], &[6, 1, 3], ConvTranspose1dConfig { groups: 6, ..double }),

@@ -102,6 +102,9 @@ pub fn cases() -> Vec<Case> {
         }
         cases.push(Case::new(op, &[&[1, 2, 1, 10]]).fill(Fill::Distinct).with_gradient());
     }
+    // One element, and none.
+    let single = MaxPool2d { windows: row_windows(1, 1, 0, Floor), gives: Gives::Values };
+    cases.extend([Case::new(single, &[&[1, 1, 1, 1]]), Case::new(single, &[&[0, 3, 1, 7]])]);
     // The longest window there may be.
     let long = row_windows(1 << 14, 1 << 14, 0, Floor);
     cases.push(Case::new(MaxPool2d { windows: long, gives: Gives::Values }, &[&[1, 1, 1, 40_000]]));

@@ -243,6 +243,7 @@ pub fn cases() -> Vec<Case> {
     both(two, [3, 5, 14, 14], Fill::Ties);
     both(two, [3, 5, 28, 28], Fill::Ties);
     both(two, [3, 5, 28, 28], Fill::Normal { mean: 0.0, std: 1.0 });
+    both(Windows { kernel: [1, 1], ..two }, [1, 1, 1, 1], Fill::Ties);
     both(two, [1, 1, 2, 2], Fill::Ties);
     both(two, [1, 3, 6, 10], Fill::Ties);
     for shape in [[2, 3, 12, 16], [1, 2, 13, 24], [1, 3, 1, 8], [1, 1, 2, 8]] {

@@ -88,6 +88,7 @@ pub fn cases() -> Vec<Case> {
         case(&[2, 3, 4], &[6, 4]).with_gradient(),
         case(&[1], &[]).with_gradient(),
         case(&[0, 5], &[3, 0]),
+        case(&[37, 41], &[41, 37]),
         case(&[7, 11], &[77]).input(0, Spec::u32([7, 11]), Fill::Index { below: 100 }),
     ]
 }

@@ -7,6 +7,7 @@
 
 mod draw;
 mod nets;
+mod texels;
 
 use crate::adapters;
 use proptest::strategy::BoxedStrategy;
