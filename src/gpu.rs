@@ -51,6 +51,8 @@ pub(crate) struct Engine {
     staged: AtomicU64,
     /// Whether calls from several threads must take turns.
     takes_turns: bool,
+    /// Whether textures of two components can be storage textures.
+    pair_texels: bool,
 }
 
 /// OpenGL has one context per instance; wgpu panics in a thread that waits for it while another waits for the GPU.
@@ -76,6 +78,7 @@ impl Engine {
         name: String,
         target: Target,
         takes_turns: bool,
+        pair_texels: bool,
         device: wgpu::Device,
         queue: wgpu::Queue,
     ) -> Self {
@@ -97,6 +100,7 @@ impl Engine {
             made,
             staged: AtomicU64::new(0),
             takes_turns,
+            pair_texels,
         }
     }
 

@@ -175,14 +175,14 @@ fn long_programs_need_more_than_one_set_of_queries() {
             .profile(|| {
                 let mut y = x.clone();
                 for _ in 0..2500 {
-                    y = y.sum_keep(&[0]).add(&x);
+                    y = y.softmax(0).add(&x);
                 }
-                assert!(y.to_vec()?[0].is_infinite());
+                assert!(y.to_vec()?[0].is_finite());
                 Ok(())
             })
             .unwrap();
-        let sums = profile.events.iter().filter(|e| e.task.op == "sum").count();
-        assert_eq!(sums, 2500, "{dev:?}");
+        let count = profile.events.iter().filter(|e| e.task.op == "softmax").count();
+        assert_eq!(count, 2500, "{dev:?}");
         assert!(profile.events.iter().all(|e| e.start + e.time <= profile.span()), "{dev:?}");
     }
 }

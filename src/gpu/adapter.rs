@@ -87,12 +87,12 @@ impl AdapterEntry {
             .contains(wgpu::Features::SUBGROUP)
             .then_some((self.info.subgroup_min_size, self.info.subgroup_max_size));
         let int64 = features.contains(wgpu::Features::SHADER_INT64);
-        let octets = self.class() == TargetClass::Software && subgroup == Some((8, 8)) && int64;
+        let llvmpipe = self.info.name.contains("llvmpipe");
         Target {
             class: self.class(),
             subgroup,
             int64,
-            texel_loads: octets && inserts_in_memory(),
+            texel_loads: llvmpipe && inserts_in_memory(),
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
@@ -143,7 +143,9 @@ impl AdapterEntry {
         let (device, queue) = (self.adapter.request_device(&descriptor).await)
             .map_err(|e| Error::DeviceRequest { adapter: self.to_string(), message: e.to_string() })?;
         let takes_turns = self.info.backend == wgpu::Backend::Gl;
-        Ok(Engine::new(self.to_string(), self.target(), takes_turns, device, queue))
+        let pair = self.adapter.get_texture_format_features(wgpu::TextureFormat::Rg32Uint);
+        let pair_texels = pair.allowed_usages.contains(wgpu::TextureUsages::STORAGE_BINDING);
+        Ok(Engine::new(self.to_string(), self.target(), takes_turns, pair_texels, device, queue))
     }
 }
 

@@ -309,7 +309,11 @@ fn accesses(engine: &Engine, job: &Job<'_>, bound: &[Range<wgpu::Buffer>]) -> Ac
         let text = shader::included(&kernel.source);
         for (i, (&(name, access), range)) in kernel.bindings.iter().zip(bound).enumerate() {
             let texel = (access == Access::Read).then(|| texels::texel(&text, name)).flatten();
-            let pays = |t: &Texel| t.holds(range.bytes) && texels::pays(job.dispatch, *t, range.bytes);
+            let pays = |t: &Texel| {
+                (*t != Texel::Pair || engine.pair_texels)
+                    && t.holds(range.bytes)
+                    && texels::pays(job.dispatch, *t, range.bytes)
+            };
             if let Some(texel) = texel.filter(pays) {
                 reads.push((i, range.clone(), texel));
             }
