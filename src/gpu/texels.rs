@@ -70,7 +70,8 @@ impl Texel {
 /// Whether a dispatch that reads so many bytes gains more than the copy costs. Every trip of a loop loads something.
 pub(super) fn pays(dispatch: &Dispatch, bytes: u64) -> bool {
     let loads = dispatch.groups.iter().product::<u64>() * dispatch.trips.max(1);
-    bytes >= 256 << 10 || loads >= 1024
+    // There is no texture without texels.
+    bytes > 0 && (bytes >= 256 << 10 || loads >= 1024)
 }
 
 /// A declaration `@group(0) @binding(1) var<storage, read> NAME: array<ELEMENT>;`.
