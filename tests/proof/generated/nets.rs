@@ -254,7 +254,7 @@ fn random_nets_compute_on_every_adapter_what_the_reference_does() {
         return;
     }
     let devices = Devices::open();
-    let outcome = runner(6).run(&net(), |net| {
+    let outcome = runner(20).run(&net(), |net| {
         let exact = run(&net, &Device::cpu_f64()).map_err(|e| e.to_string());
         let rounded = run(&net, &Device::cpu()).map_err(|e| e.to_string());
         devices.each(|device| {
