@@ -83,7 +83,8 @@ pub(super) fn pays(dispatch: &Dispatch, texel: Texel, bytes: u64) -> bool {
     let trips = dispatch.groups.iter().product::<u64>() * dispatch.trips.max(1);
     // Workgroups have 8 to 256 threads; with 64 each, a trip is a load of 64 elements.
     let read = 64 * trips * texel.bytes();
-    read >= bytes / 4 && (bytes >= 256 << 10 || trips >= 1024)
+    // There is no texture without texels.
+    bytes > 0 && read >= bytes / 4 && (bytes >= 256 << 10 || trips >= 1024)
 }
 
 /// A declaration `@group(0) @binding(1) var<storage, read> NAME: array<ELEMENT>;`.

@@ -349,6 +349,7 @@ pub(crate) const CASES: &[(Rows, &[usize])] = &[
     (Rows::LastAxes(1), &[3, 20_000]),
     (Rows::Groups(1), &[3, 4]),
     (Rows::Groups(2), &[0, 4, 3]),
+    (Rows::Groups(1), &[0, 2, 4, 5]),
     (Rows::Groups(2), &[70, 16]),
     (Rows::Groups(4), &[3, 4, 5]),
     (Rows::Groups(2), &[3, 6, 2, 2]),

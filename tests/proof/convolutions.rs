@@ -82,7 +82,7 @@ fn a_convolution_of_rows_takes_its_bias_and_activation_along() {
     let again = x.conv1d(&w, None, Default::default()).add(&b.reshape([4, 1])).relu();
     again.to_vec().unwrap();
     let plan = device.explain();
-    assert!(plan.contains("conv2d") && plan.contains("\n1 steps"), "{plan}");
+    assert!(plan.contains("conv2d") && plan.starts_with("1 steps"), "{plan}");
 }
 
 /// Puts the kernel down once per element, as the formula has it. One image, no groups.

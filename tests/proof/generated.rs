@@ -96,19 +96,19 @@ macro_rules! families {
 }
 
 families! {
-    activation: 12;
-    adaptive_pool: 5;
-    avg_pool2d: 5;
-    batch_norm: 5;
-    conv1d: 4;
-    conv2d: 6;
-    cross_entropy: 6;
-    embedding: 6;
-    matmul: 5;
-    max_pool2d: 5;
-    nll_loss: 5;
-    reduce: 8;
-    row_norm: 5;
-    softmax: 6;
-    upsample: 6;
+    activation: 36;
+    adaptive_pool: 15;
+    avg_pool2d: 15;
+    batch_norm: 15;
+    conv1d: 12;
+    conv2d: 18;
+    cross_entropy: 18;
+    embedding: 18;
+    matmul: 15;
+    max_pool2d: 15;
+    nll_loss: 15;
+    reduce: 24;
+    row_norm: 15;
+    softmax: 18;
+    upsample: 18;
 }

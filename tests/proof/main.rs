@@ -2,6 +2,7 @@
 //!
 //! One binary, because each links wgpu. Set `RECURVE_TEST_SKIP` to part of an adapter's name to leave it out, and
 //! `RECURVE_TEST_OPS` to names of op families (`conv2d,softmax`) to go through their cases only.
+//! `RECURVE_PROPTEST_CASES` is how many cases are generated for each family, instead of the few of every run.
 
 mod adapters;
 mod choices;

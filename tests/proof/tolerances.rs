@@ -16,7 +16,7 @@ use crate::adapters;
 use recurve::op::{Activation, Case, Fill, Io, Op, Tolerance};
 use recurve::ops::argmax::Argmax;
 use recurve::ops::avg_pool2d::{AvgPool2d, AvgPool2dBackward, Divisor};
-use recurve::ops::batch_norm::BatchNorm;
+use recurve::ops::batch_norm::{BatchNorm, BatchNormUpdate};
 use recurve::ops::batch_norm_backward::BatchNormBackward;
 use recurve::ops::conv2d::{Bias, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Window};
 use recurve::ops::cross_entropy::{self, CrossEntropy, CrossEntropyBackward};
@@ -133,6 +133,7 @@ fn sums_and_means() {
     assert_eq!(of(backward, &[&[1, 1, 4, 4]]), Tolerance::Sum { n: 2 });
     let backward = EmbeddingBackward { rows: 7, padding: None };
     assert_eq!(declared(backward, 0, &[Spec::u32([9]), Spec::f32([9, 3])]), Tolerance::Sum { n: 9 });
+    assert_eq!(of(BatchNormUpdate, &[&[5], &[5], &[5], &[5]]), Tolerance::Sum { n: 2 });
     let mean = NllLoss::default();
     assert_eq!(declared(mean, 0, &[Spec::f32([9, 3]), Spec::u32([9])]), Tolerance::Sum { n: 9 });
     let each = NllLoss { reduction: cross_entropy::Reduction::None, ..mean };

@@ -105,14 +105,21 @@ pub fn softmax() -> BoxedStrategy<Drawn> {
         (Just(x), axis, select(&[Scale::Linear, Scale::Log][..]), fill(), any::<bool>())
     });
     seeded(drawn.prop_map(|(x, axis, scale, fill, forward)| {
-        // Logarithms of probabilities are negative; values around zero would make sums that no softmax gives.
-        let y = match scale {
-            Scale::Linear => Fill::Uniform { low: 0.0, high: 2.0 / x[axis].max(1) as f64 },
-            Scale::Log => Fill::Uniform { low: -12.0, high: -1.0 },
+        // The only probability of a row is 1; other values would make gradients that no softmax has.
+        let y = match (scale, x[axis]) {
+            (Scale::Linear, 1) => Fill::Uniform { low: 1.0, high: 1.0 },
+            (Scale::Linear, d) => Fill::Uniform { low: 0.0, high: 2.0 / d.max(1) as f64 },
+            (Scale::Log, 1) => Fill::Uniform { low: 0.0, high: 0.0 },
+            (Scale::Log, _) => Fill::Uniform { low: -12.0, high: -1.0 },
         };
+        // Gradients that hardly differ along a row cancel.
         match forward {
             true => Case::new(Softmax { axis, scale }, &[&x]).fill(fill),
-            false => Case::new(SoftmaxBackward { axis, scale }, &[&x, &x]).input(0, Spec::f32(&x[..]), y),
+            false => Case::new(SoftmaxBackward { axis, scale }, &[&x, &x]).fill(Fill::Distinct).input(
+                0,
+                Spec::f32(&x[..]),
+                y,
+            ),
         }
     }))
 }
