@@ -290,7 +290,7 @@ fn weight_grad(window: Window, w: &Tensor, x: &Tensor, dy: &Tensor) -> Tensor {
 fn order(
     sizes: Sizes,
     target: &Target,
-    octets: [Option<Candidate>; 2],
+    octets: (Vec<Candidate>, Option<Candidate>),
     implicit_gemm: Option<Candidate>,
     direct: Candidate,
 ) -> Vec<Candidate> {
@@ -298,7 +298,7 @@ fn order(
         return implicit_gemm.into_iter().chain([direct]).collect();
     }
     let mut all: Vec<Candidate> = match target.software_subgroup8() {
-        true => octets.into_iter().flatten().collect(),
+        true => octets.0.into_iter().chain(octets.1).collect(),
         false => Vec::new(),
     };
     if sizes.multiply_adds() < SMALL {
@@ -350,7 +350,7 @@ impl Op for Conv2d {
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
         let gemm = implicit_gemm::forward(&s, self);
-        let octets = [product::forward(&s, self), subgroup8::forward(&s, self)];
+        let octets = (product::forward(&s, self), subgroup8::forward(&s, self));
         let general = order(s, target, octets, gemm, direct::forward(&s, self));
         [depthwise::forward(&s, self, target), general].concat()
     }
@@ -412,7 +412,7 @@ impl Op for Conv2dInputGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        let octets = [product::input_grad(&s), subgroup8::input_grad(&s)];
+        let octets = (product::input_grad(&s), subgroup8::input_grad(&s));
         let general = order(s, target, octets, implicit_gemm::input_grad(&s), direct::input_grad(&s));
         [depthwise::input_grad(&s, target), general].concat()
     }
@@ -455,7 +455,7 @@ impl Op for Conv2dWeightGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        let octets = [product::weight_grad(&s), subgroup8::weight_grad(&s)];
+        let octets = (product::weight_grad(&s), subgroup8::weight_grad(&s));
         let general = order(s, target, octets, implicit_gemm::weight_grad(&s), direct::weight_grad(&s));
         [depthwise::weight_grad(&s, target), general].concat()
     }

@@ -173,15 +173,17 @@ impl Op for Matmul {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        let octets = self.wide(s, Wide::octets(s)).needs(Needs::SUBGROUP8);
+        let octets = octet_tiles(s.m, s.batch * s.m * s.n * s.k);
+        let octets = octets.into_iter().map(|t| self.wide(s, Wide::octets(s, t)).needs(Needs::SUBGROUP8));
+        let octets: Vec<Candidate> = octets.collect();
         let quads = self.wide(s, Wide::quads(s));
         let (tile, base) = (self.workgroup_tile(s), self.register_tile(s));
         let small = s.batch * s.m * s.n * s.k <= SMALL;
         let mut all = match target.class {
             // A barrier costs software adapters more than what sharing saves.
-            TargetClass::Software if small => vec![base.clone(), octets, quads, tile],
-            TargetClass::Software => vec![octets, quads, tile],
-            TargetClass::Hardware => vec![tile, quads, octets],
+            TargetClass::Software if small => [vec![base.clone()], octets, vec![quads, tile]].concat(),
+            TargetClass::Software => [octets, vec![quads, tile]].concat(),
+            TargetClass::Hardware => [vec![tile, quads], octets].concat(),
         };
         if let Some(gemv) = self.gemv(s) {
             all.insert(if target.class == TargetClass::Hardware { 0 } else { all.len() }, gemv);
@@ -348,22 +350,29 @@ struct Wide {
     split: Split,
 }
 
-/// Rows of a tile of `subgroup8` for a product of M rows. Half the height compiles in half the time; only large products
-/// win that back.
-pub(in crate::ops) fn octet_rows(m: usize, multiply_adds: usize) -> usize {
-    let tallest = match multiply_adds {
-        0..LARGE => 16,
-        _ => 64,
-    };
-    m.next_multiple_of(8).min(tallest)
+/// A tile of `subgroup8`, by its height, with the variant's name.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct OctetTile {
+    pub variant: &'static str,
+    pub rows: usize,
+}
+
+/// The tiles of `subgroup8` for products of M rows, best first. A quarter of the height compiles in a quarter of the time;
+/// only large products win that back.
+pub(in crate::ops) fn octet_tiles(m: usize, multiply_adds: usize) -> Vec<OctetTile> {
+    let tile = |variant, rows: usize| OctetTile { variant, rows: m.next_multiple_of(8).min(rows) };
+    let mut tiles = vec![tile("subgroup8", 16)];
+    if m > 16 {
+        tiles.insert(usize::from(multiply_adds < LARGE), tile("subgroup8_tall", 64));
+    }
+    tiles
 }
 
 impl Wide {
-    fn octets(s: Sizes) -> Wide {
-        let tile_m = octet_rows(s.m, s.batch * s.m * s.n * s.k);
-        let groups = s.m.div_ceil(tile_m) * s.n.div_ceil(64) * s.batch;
+    fn octets(s: Sizes, tile: OctetTile) -> Wide {
+        let groups = s.m.div_ceil(tile.rows) * s.n.div_ceil(64) * s.batch;
         let split = split(s.k, groups, 16, 256, 8 * (MAX_TRIPS as usize - 8), 8);
-        Wide { variant: "subgroup8", width: 8, tile_m, tile_n: 64, per_group: 1, split }
+        Wide { variant: tile.variant, width: 8, tile_m: tile.rows, tile_n: 64, per_group: 1, split }
     }
 
     fn quads(s: Sizes) -> Wide {
@@ -598,6 +607,10 @@ pub fn cases() -> Vec<Case> {
             cases.push(joined(of(AsIs, AsIs, &[], mnk), activation, mnk));
         }
     }
+    // B in panels: its rows are a power of two apart, and many rows of tiles read them.
+    cases.push(of(AsIs, AsIs, &[], [130, 1024, 24]));
+    cases.push(of(AsIs, AsIs, &[2], [128, 512, 40]));
+    cases.push(Case::new(Matmul::default(), &[&[2, 520, 16], &[16, 512]]));
     // One operand serves every batch.
     let op = Matmul { a: AsIs, b: Transposed, ..Matmul::default() };
     cases.push(Case::new(op, &[&[3, 2, 4], &[5, 4]]).with_gradient());

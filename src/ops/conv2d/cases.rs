@@ -156,6 +156,9 @@ fn product_settings() -> Vec<Setting> {
         setting([64, 16, 2, 3], 25, [1, 1]).stride(3, 4),
         setting([3, 20, 13, 17], 24, [3, 3]).stride(4, 4).dilation(2, 2).pad(2),
         setting([2, 24, 15, 17], 20, [3, 3]).stride(2, 3).pad(uneven),
+        // Single pixels in whole octets.
+        setting([5, 24, 8, 9], 40, [1, 1]),
+        setting([2, 64, 8, 8], 72, [1, 1]),
         // Few tiles and long sums.
         setting([1, 130, 7, 7], 140, [3, 3]).pad(1),
         setting([1, 20, 10, 9], 260, [3, 3]).stride(2, 2).pad(1),
@@ -225,6 +228,7 @@ pub fn cases() -> Vec<Case> {
             cases.push(setting([2, 9, 9, 10], 12, [3, 3]).pad(1).forward(bias, activation));
             // A sum in parts is finished by the dispatch that adds them.
             cases.push(setting([2, 64, 5, 5], 34, [3, 3]).pad(1).forward(bias, activation));
+            cases.push(setting([5, 24, 8, 9], 40, [1, 1]).forward(bias, activation));
             cases.push(setting([2, 9, 5, 7], 18, [3, 3]).groups(9).pad(1).forward(bias, activation));
         }
     }

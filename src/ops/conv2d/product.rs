@@ -5,7 +5,7 @@
 use super::{Bias, Conv2d, Sizes};
 use crate::kernel::{Bind, Candidate, Dispatch, Needs};
 use crate::op::Activation;
-use crate::ops::matmul::{self, octet_rows, split_sum, subgroup8};
+use crate::ops::matmul::{self, OctetTile, octet_tiles, split_sum, subgroup8};
 use crate::shape::ALIGN;
 
 /// Bytes that the gradients of the weights of single images may take before they are summed.
@@ -24,8 +24,17 @@ struct Product {
 }
 
 impl Product {
-    fn dispatch(&self) -> Dispatch {
-        let tile_m = octet_rows(self.m, self.images * self.m * self.n * self.k);
+    /// A candidate per height of tile: `finish` gives the product's dispatch its buffers and what follows it.
+    fn candidates(&self, finish: impl Fn(Candidate, Dispatch) -> Candidate) -> Vec<Candidate> {
+        let tiles = octet_tiles(self.m, self.images * self.m * self.n * self.k);
+        let candidate = |tile: OctetTile| {
+            let variant = if tile.variant == "subgroup8" { "octet_product" } else { "octet_product_tall" };
+            finish(Candidate::new(variant).needs(Needs::SUBGROUP8), self.dispatch(tile.rows))
+        };
+        tiles.into_iter().map(candidate).collect()
+    }
+
+    fn dispatch(&self, tile_m: usize) -> Dispatch {
         let (tiles_m, tiles_n) = (self.m.div_ceil(tile_m), self.n.div_ceil(64));
         let octets = |rows: usize, columns: usize, transposed: bool| match transposed {
             true => ((rows / 8) as u32, (columns * rows / 8) as u32),
@@ -69,69 +78,70 @@ fn served(z: &Sizes) -> bool {
     unit && z.r * z.s == 1 && z.window.groups == 1 && octets && z.multiply_adds() >= matmul::SMALL
 }
 
-fn candidate() -> Candidate {
-    Candidate::new("octet_product").needs(Needs::SUBGROUP8)
-}
-
-pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
-    served(z).then(|| {
-        let pixels = z.h * z.w;
-        let product = Product {
-            m: z.k,
-            n: pixels,
-            k: z.c,
-            transposed_a: false,
-            transposed_b: false,
-            shared_a: true,
-            images: z.n,
-        };
-        let bias = op.bias == Bias::Channels;
-        let bind = [Bind::Input(1), Bind::Input(0), Bind::Input(if bias { 2 } else { 1 }), Bind::Output(0)];
-        let dispatch = product.dispatch().constant("BIAS_ROWS", bias).constant("ACTIVATION", op.activation as u32);
-        candidate().dispatch(dispatch.bind(&bind))
+pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Vec<Candidate> {
+    if !served(z) {
+        return Vec::new();
+    }
+    let product = Product {
+        m: z.k,
+        n: z.h * z.w,
+        k: z.c,
+        transposed_a: false,
+        transposed_b: false,
+        shared_a: true,
+        images: z.n,
+    };
+    let bias = op.bias == Bias::Channels;
+    let bind = [Bind::Input(1), Bind::Input(0), Bind::Input(if bias { 2 } else { 1 }), Bind::Output(0)];
+    product.candidates(|candidate, dispatch| {
+        let dispatch =
+            dispatch.constant("BIAS_ROWS", bias).constant("ACTIVATION", op.activation as u32).bind(&bind);
+        candidate.dispatch(dispatch)
     })
 }
 
-pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
-    served(z).then(|| {
-        let product = Product {
-            m: z.c,
-            n: z.h * z.w,
-            k: z.k,
-            transposed_a: true,
-            transposed_b: false,
-            shared_a: true,
-            images: z.n,
-        };
-        let bind = [Bind::Input(1), Bind::Input(0), Bind::Input(1), Bind::Output(0)];
-        candidate().dispatch(bare(product.dispatch()).bind(&bind))
-    })
+pub(super) fn input_grad(z: &Sizes) -> Vec<Candidate> {
+    if !served(z) {
+        return Vec::new();
+    }
+    let product = Product {
+        m: z.c,
+        n: z.h * z.w,
+        k: z.k,
+        transposed_a: true,
+        transposed_b: false,
+        shared_a: true,
+        images: z.n,
+    };
+    let bind = [Bind::Input(1), Bind::Input(0), Bind::Input(1), Bind::Output(0)];
+    product.candidates(|candidate, dispatch| candidate.dispatch(bare(dispatch).bind(&bind)))
 }
 
-pub(super) fn weight_grad(z: &Sizes) -> Option<Candidate> {
+pub(super) fn weight_grad(z: &Sizes) -> Vec<Candidate> {
     let bytes = z.n * z.weights() * 4;
-    (served(z) && bytes <= MAX_PARTS).then(|| {
-        let product = Product {
-            m: z.k,
-            n: z.c,
-            k: z.h * z.w,
-            transposed_a: false,
-            transposed_b: true,
-            shared_a: false,
-            images: z.n,
-        };
-        let bind = [Bind::Input(1), Bind::Input(0), Bind::Input(1), Bind::Scratch(0)];
-        let sum = split_sum::Params { rows: z.k as u32, n: z.c as u32, pitch: z.c as u32, splits: z.n as u32 };
-        let sum = split_sum::dispatch(sum)
-            .constant("BIAS", false)
-            .constant("ACTIVATION", Activation::None as u32)
-            .bind(&[Bind::Scratch(0), Bind::Input(1), Bind::Output(0)])
-            .groups((z.k * z.c).div_ceil(64) as u64)
-            .trips(z.n as u64);
-        candidate()
-            .scratch((bytes as u64).next_multiple_of(ALIGN))
-            .dispatch(bare(product.dispatch()).bind(&bind))
-            .dispatch(sum)
+    if !served(z) || bytes > MAX_PARTS {
+        return Vec::new();
+    }
+    let product = Product {
+        m: z.k,
+        n: z.c,
+        k: z.h * z.w,
+        transposed_a: false,
+        transposed_b: true,
+        shared_a: false,
+        images: z.n,
+    };
+    let bind = [Bind::Input(1), Bind::Input(0), Bind::Input(1), Bind::Scratch(0)];
+    let sum = split_sum::Params { rows: z.k as u32, n: z.c as u32, pitch: z.c as u32, splits: z.n as u32 };
+    let sum = split_sum::dispatch(sum)
+        .constant("BIAS", false)
+        .constant("ACTIVATION", Activation::None as u32)
+        .bind(&[Bind::Scratch(0), Bind::Input(1), Bind::Output(0)])
+        .groups((z.k * z.c).div_ceil(64) as u64)
+        .trips(z.n as u64);
+    product.candidates(|candidate, dispatch| {
+        let candidate = candidate.scratch((bytes as u64).next_multiple_of(ALIGN));
+        candidate.dispatch(bare(dispatch).bind(&bind)).dispatch(sum.clone())
     })
 }
 
