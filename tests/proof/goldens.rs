@@ -293,7 +293,7 @@ fn expected() -> usize {
     match () {
         _ if set("RECURVE_TEST_OPS") => 0,
         _ if set("RECURVE_GOLDENS") => 1,
-        _ => 137,
+        _ => 180,
     }
 }
 
