@@ -1,5 +1,5 @@
-//! The benchmark workloads, each as a ratio to a yardstick measured in the same run: f32 sgemm 1024³ by the crate
-//! `matrixmultiply` on all cores.
+//! The benchmark workloads, each as a ratio to a yardstick: f32 sgemm 1024³ by the crate `matrixmultiply` on all cores.
+//! It is measured again between the executions of each workload, for machines change their speed from second to second.
 //!
 //! `cargo bench --bench workloads -- W1 W8 [--json FILE] [--device NAME] [--profile] [--tune FILE]`; without names, all
 //! of them. `--profile` prints where each workload's time goes, from three executions more; `--tune` chooses kernels by
@@ -40,11 +40,10 @@ fn main() -> Result<()> {
     }
     let names: Vec<&String> = args.iter().filter(|a| a.starts_with('W')).collect();
     let wanted = |name: &str| names.is_empty() || names.iter().any(|n| *n == name);
-    let yardstick = sgemm();
     let profiled = args.iter().any(|a| a == "--profile").then(|| dev.clone());
-    let mut report = Report { yardstick, lines: Vec::new(), profiled };
+    let mut report = Report { yardstick: Yardstick::new(), lines: Vec::new(), profiled };
     println!("device {}", dev.name());
-    println!("yardstick sgemm_1024 gflops={yardstick:.1}");
+    report.yardstick()?;
     if wanted("W1") {
         matmul(&dev, &mut report)?;
     }
@@ -64,7 +63,7 @@ fn main() -> Result<()> {
         softmax(&dev, &mut report)?;
     }
     if wanted("W8") {
-        report.measure("W8 mnist_step train", 30, mnist_step(&dev), None, None)?;
+        report.measure("W8 mnist_step train", 30, mnist_step(&dev), Work::default())?;
     }
     if wanted("W12") {
         cold_start(&mut report, dev.name())?;
@@ -75,26 +74,49 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// What a workload does, as far as it is counted.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    flops: Option<f64>,
+    bytes: Option<f64>,
+}
+
+impl Work {
+    fn flops(flops: f64) -> Work {
+        Work { flops: Some(flops), bytes: None }
+    }
+
+    fn bytes(bytes: f64) -> Work {
+        Work { bytes: Some(bytes), flops: None }
+    }
+}
+
 /// Prints figures as they come, and keeps them for `--json`.
 struct Report {
-    yardstick: f64,
+    yardstick: Yardstick,
     lines: Vec<(String, Vec<(&'static str, f64)>)>,
     /// The device, where profiles are wanted.
     profiled: Option<Device>,
 }
 
 impl Report {
+    /// The yardstick at the start of the run.
+    fn yardstick(&mut self) -> Result<()> {
+        let (_, yardstick) = self.medians(7, || Ok(()))?;
+        self.print("yardstick sgemm_1024", vec![("gflops", yardstick)]);
+        Ok(())
+    }
+
     /// The median time of `rounds` executions, and where it goes.
     fn measure(
         &mut self,
         name: &str,
         rounds: usize,
         mut step: impl FnMut() -> Result<()>,
-        flops: Option<f64>,
-        bytes: Option<f64>,
+        work: Work,
     ) -> Result<()> {
-        let time = median(rounds, &mut step)?;
-        self.time(name, time, flops, bytes);
+        let (time, yardstick) = self.medians(rounds, &mut step)?;
+        self.time(name, time, yardstick, work);
         if let Some(dev) = &self.profiled {
             let profile = dev.profile(|| (0..PROFILED).try_for_each(|_| step()))?;
             println!("{profile}");
@@ -102,15 +124,38 @@ impl Report {
         Ok(())
     }
 
-    /// `flops` and `bytes` are of the whole workload.
-    fn time(&mut self, name: &str, time: Duration, flops: Option<f64>, bytes: Option<f64>) {
+    /// The median time of `rounds` calls, after three to warm up, and the yardstick's median GFLOP/s between them.
+    fn medians(&mut self, rounds: usize, mut f: impl FnMut() -> Result<()>) -> Result<(Duration, f64)> {
+        for _ in 0..3 {
+            f()?;
+            self.yardstick.sample();
+        }
+        let (mut times, mut gflops) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let start = Instant::now();
+            f()?;
+            times.push(start.elapsed());
+            gflops.push(self.yardstick.sample());
+        }
+        times.sort();
+        gflops.sort_by(f64::total_cmp);
+        Ok((times[rounds / 2], gflops[rounds / 2]))
+    }
+
+    /// Prints a time with the yardstick measured beside it.
+    fn time(&mut self, name: &str, time: Duration, yardstick: f64, work: Work) {
         let seconds = time.as_secs_f64();
         let mut figures = vec![("ms", seconds * 1e3)];
-        if let Some(flops) = flops {
+        if let Some(flops) = work.flops {
             let gflops = flops / seconds / 1e9;
-            figures.extend([("gflops", gflops), ("ratio", gflops / self.yardstick)]);
+            figures.extend([("gflops", gflops), ("ratio", gflops / yardstick)]);
         }
-        figures.extend(bytes.map(|b| ("gbps", b / seconds / 1e9)));
+        figures.extend(work.bytes.map(|b| ("gbps", b / seconds / 1e9)));
+        figures.push(("yardstick", yardstick));
+        self.print(name, figures);
+    }
+
+    fn print(&mut self, name: &str, figures: Vec<(&'static str, f64)>) {
         let mut line = name.to_string();
         for (key, value) in &figures {
             let digits = if *key == "ratio" { 3 } else { 1 };
@@ -124,31 +169,36 @@ impl Report {
         let figures =
             |f: &[(&str, f64)]| f.iter().map(|(k, v)| format!("\"{k}\": {v}")).collect::<Vec<_>>().join(", ");
         let lines = self.lines.iter().map(|(n, f)| format!("  {{\"name\": \"{n}\", {}}}", figures(f)));
-        let all: Vec<String> = std::iter::once(format!(
-            "  {{\"name\": \"yardstick sgemm_1024\", \"gflops\": {}}}",
-            self.yardstick
-        ))
-        .chain(lines)
-        .collect();
-        format!("[\n{}\n]\n", all.join(",\n"))
+        format!("[\n{}\n]\n", lines.collect::<Vec<_>>().join(",\n"))
     }
 }
 
-/// GFLOP/s of a 1024³ product on all cores of the host.
-fn sgemm() -> f64 {
+/// A 1024³ product on all cores of the host.
+struct Yardstick {
+    a: Vec<f32>,
+    b: Vec<f32>,
+    c: Vec<f32>,
+}
+
+impl Yardstick {
     const N: usize = 1024;
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    if std::env::var_os("MATMUL_NUM_THREADS").is_none() {
-        // The crate reads its setting at first use, and it can only be set from outside: say what it was.
-        println!("MATMUL_NUM_THREADS is not set; {cores} cores");
+
+    fn new() -> Yardstick {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        if std::env::var_os("MATMUL_NUM_THREADS").is_none() {
+            // The crate reads its setting at first use, and it can only be set from outside: say what it was.
+            println!("MATMUL_NUM_THREADS is not set; {cores} cores");
+        }
+        let n = Yardstick::N * Yardstick::N;
+        Yardstick { a: random(n, 1), b: random(n, 2), c: vec![0.0; n] }
     }
-    let (a, b) = (random(N * N, 1), random(N * N, 2));
-    let mut c = vec![0.0f32; N * N];
-    let time = median(7, || {
-        gemm(&a, &b, &mut c);
-        Ok(())
-    });
-    2.0 * (N as f64).powi(3) / time.expect("a host product cannot fail").as_secs_f64() / 1e9
+
+    /// GFLOP/s of one product.
+    fn sample(&mut self) -> f64 {
+        let start = Instant::now();
+        gemm(&self.a, &self.b, &mut self.c);
+        2.0 * (Yardstick::N as f64).powi(3) / start.elapsed().as_secs_f64() / 1e9
+    }
 }
 
 /// C = A·B for square row-major matrices.
@@ -190,21 +240,6 @@ fn random(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// The median time of `rounds` calls, after three to warm up.
-fn median(rounds: usize, mut f: impl FnMut() -> Result<()>) -> Result<Duration> {
-    for _ in 0..3 {
-        f()?;
-    }
-    let mut times = Vec::new();
-    for _ in 0..rounds {
-        let start = Instant::now();
-        f()?;
-        times.push(start.elapsed());
-    }
-    times.sort();
-    Ok(times[rounds / 2])
-}
-
 /// Computing what `f` returns, from inputs that lie on the device.
 fn computing(dev: &Device, f: impl Fn() -> Vec<Tensor>) -> impl FnMut() -> Result<()> {
     move || {
@@ -231,7 +266,12 @@ fn uploaded(dev: &Device, shape: &[usize], seed: u64) -> Tensor {
 fn matmul(dev: &Device, report: &mut Report) -> Result<()> {
     let (a, b) = (uploaded(dev, &[1024, 1024], 1), uploaded(dev, &[1024, 1024], 2));
     let flops = 2.0 * 1024f64.powi(3);
-    report.measure("W1 matmul_1024 forward", ROUNDS, computing(dev, || vec![a.matmul(&b)]), Some(flops), None)
+    report.measure(
+        "W1 matmul_1024 forward",
+        ROUNDS,
+        computing(dev, || vec![a.matmul(&b)]),
+        Work::flops(flops),
+    )
 }
 
 fn convolution(
@@ -249,9 +289,9 @@ fn convolution(
     let apply = |i: &[Tensor]| i[0].conv2d(&i[1], None, config());
     let flops = (2 * n * k * h * w * c * r * r) as f64;
     let forward = computing(dev, || vec![apply(&inputs)]);
-    report.measure(&format!("{name} forward"), ROUNDS, forward, Some(flops), None)?;
+    report.measure(&format!("{name} forward"), ROUNDS, forward, Work::flops(flops))?;
     let both = computing(dev, || forward_backward(&inputs, &dy, apply));
-    report.measure(&format!("{name} train"), ROUNDS, both, Some(3.0 * flops), None)
+    report.measure(&format!("{name} train"), ROUNDS, both, Work::flops(3.0 * flops))
 }
 
 fn batch_norm(dev: &Device, report: &mut Report) -> Result<()> {
@@ -262,7 +302,7 @@ fn batch_norm(dev: &Device, report: &mut Report) -> Result<()> {
     // Read x twice and write y; read dy and x twice and write dx.
     let bytes = 8.0 * 4.0 * (16 * 64 * 56 * 56) as f64;
     let both = computing(dev, || forward_backward(&inputs, &dy, apply));
-    report.measure("W6 batch_norm train", ROUNDS, both, None, Some(bytes))
+    report.measure("W6 batch_norm train", ROUNDS, both, Work::bytes(bytes))
 }
 
 fn max_pool(dev: &Device, report: &mut Report) -> Result<()> {
@@ -271,14 +311,14 @@ fn max_pool(dev: &Device, report: &mut Report) -> Result<()> {
     let both = computing(dev, || forward_backward(&inputs, &dy, |i| i[0].max_pool2d(2)));
     // Read x and write y; read x and dy and write dx.
     let bytes = 3.5 * 4.0 * (16 * 64 * 56 * 56) as f64;
-    report.measure("W7a max_pool2d train", ROUNDS, both, None, Some(bytes))
+    report.measure("W7a max_pool2d train", ROUNDS, both, Work::bytes(bytes))
 }
 
 fn softmax(dev: &Device, report: &mut Report) -> Result<()> {
     let inputs = [uploaded(dev, &[4096, 1000], 1)];
     let dy = dev.tensor(random(4096 * 1000, 2), [4096, 1000]);
     let both = computing(dev, || forward_backward(&inputs, &dy, |i| i[0].softmax(1)));
-    report.measure("W7b softmax train", ROUNDS, both, None, Some(5.0 * 4.0 * 4096.0 * 1000.0))
+    report.measure("W7b softmax train", ROUNDS, both, Work::bytes(5.0 * 4.0 * 4096.0 * 1000.0))
 }
 
 /// A training step of the MNIST network at batch 64: upload, forward, backward, Adam, finished.
@@ -298,26 +338,21 @@ fn mnist_step(dev: &Device) -> impl FnMut() -> Result<()> {
 
 /// Time of a fresh process until its first training step is finished: without, and with, the driver's shader cache.
 fn cold_start(report: &mut Report, device: String) -> Result<()> {
-    let run = |cache: bool| {
-        let mut times: Vec<Duration> = (0..3)
-            .map(|_| {
-                let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-                command.args([FIRST_STEP, "--device", device.split(" (").next().unwrap_or(&device)]);
-                if !cache {
-                    command.env("MESA_SHADER_CACHE_DISABLE", "true");
-                }
-                let start = Instant::now();
-                let status = command.status().expect("this program can be started");
-                assert!(status.success(), "the first step failed");
-                start.elapsed()
-            })
-            .collect();
-        times.sort();
-        times[1]
+    let path = std::env::current_exe().expect("this program has a path");
+    let first_step = |cache: bool| {
+        let mut command = Command::new(&path);
+        command.args([FIRST_STEP, "--device", device.split(" (").next().unwrap_or(&device)]);
+        if !cache {
+            command.env("MESA_SHADER_CACHE_DISABLE", "true");
+        }
+        let status = command.status().expect("this program can be started");
+        assert!(status.success(), "the first step failed");
+        Ok(())
     };
-    report.time("W12 cold_start cold", run(false), None, None);
-    // Fills the cache.
-    run(true);
-    report.time("W12 cold_start warm", run(true), None, None);
+    let (cold, yardstick) = report.medians(3, || first_step(false))?;
+    report.time("W12 cold_start cold", cold, yardstick, Work::default());
+    // The calls to warm up fill the cache.
+    let (warm, yardstick) = report.medians(3, || first_step(true))?;
+    report.time("W12 cold_start warm", warm, yardstick, Work::default());
     Ok(())
 }
