@@ -85,7 +85,7 @@ impl Engine {
         let funnel = Funnel::attach(&device);
         let made = Arc::<Made>::default();
         let pool = Pool::new(&device, &funnel, &made, target.max_buffer);
-        let pipelines = Pipelines::new(&device, &funnel, &made, takes_turns);
+        let pipelines = Pipelines::new(&device, &funnel, &made, takes_turns, target.class);
         Engine {
             name,
             target,

@@ -5,7 +5,7 @@ use super::fault::Funnel;
 use super::shader::{self, Const};
 use super::texels;
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dispatch, KernelRef};
+use crate::kernel::{Access, Dispatch, KernelRef, TargetClass};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -36,17 +36,26 @@ pub(crate) struct Pipelines {
     /// Whether the driver takes calls of one thread only.
     #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "a browser has one thread"))]
     one_by_one: bool,
+    /// Whether shaders run on the CPU.
+    software: bool,
     ready: Mutex<HashMap<Key, Arc<Pipeline>>>,
     layouts: Mutex<HashMap<Vec<Bound>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>>,
 }
 
 impl Pipelines {
-    pub fn new(device: &wgpu::Device, funnel: &Arc<Funnel>, made: &Arc<Made>, one_by_one: bool) -> Self {
+    pub fn new(
+        device: &wgpu::Device,
+        funnel: &Arc<Funnel>,
+        made: &Arc<Made>,
+        one_by_one: bool,
+        class: TargetClass,
+    ) -> Self {
         Pipelines {
             device: device.clone(),
             funnel: funnel.clone(),
             made: made.clone(),
             one_by_one,
+            software: class == TargetClass::Software,
             ready: Mutex::default(),
             layouts: Mutex::default(),
         }
@@ -96,6 +105,9 @@ impl Pipelines {
         if !textures.is_empty() {
             let names: Vec<&str> = textures.iter().map(|&(i, _)| kernel.bindings[i].0).collect();
             text = texels::rewrite(&text, &names);
+        }
+        if self.software {
+            text = shader::params_once(&text);
         }
         let (layout, pipeline_layout) = self.layout(kernel, textures);
         // Errors of this thread's calls are caught here, to name the kernel; a browser reports them later.
