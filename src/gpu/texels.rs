@@ -20,8 +20,8 @@ use std::sync::Arc;
 /// Texels of a row.
 const WIDTH: u32 = 4096;
 
-/// Rows that every adapter of WebGPU offers.
-const MAX_ROWS: u32 = 8192;
+/// Rows that every adapter of WebGPU offers, less one: see [`rows`].
+const MAX_ROWS: u32 = 8191;
 
 /// A copy stays valid over at most this many dispatches that do not read it: memory is worth more than a copy.
 const KEPT: usize = 8;
@@ -196,6 +196,12 @@ pub(super) struct Accesses<B> {
     pub writes: Vec<B>,
 }
 
+/// Rows of a texture for so many bytes: never a power of two, for Mesa compiles another variant of a kernel for those.
+fn rows(bytes: u64, format: wgpu::TextureFormat) -> u32 {
+    let rows = bytes.div_ceil(row_bytes(format)).max(3) as u32;
+    rows + u32::from(rows.is_power_of_two())
+}
+
 /// The copies that a dispatch reads: binding and index.
 pub(super) type Reads = Vec<(usize, usize)>;
 
@@ -285,7 +291,7 @@ impl Mirror {
         let mut taken: Vec<(Arc<Texture>, usize)> = Vec::new();
         let mut mirrors = Vec::with_capacity(copies.len());
         for (copy, leaf) in copies.into_iter().zip(leaves) {
-            let rows = copy.range.bytes.div_ceil(row_bytes(copy.format)) as u32;
+            let rows = rows(copy.range.bytes, copy.format);
             let busy =
                 |t: &Arc<Texture>| taken.iter().any(|(o, last)| Arc::ptr_eq(o, t) && *last >= copy.first);
             let texture = pool.texture(copy.format, [WIDTH, rows], busy)?;

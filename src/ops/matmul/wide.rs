@@ -62,13 +62,13 @@ pub(in crate::ops) struct OctetTile {
     pub rows: usize,
 }
 
-/// The tiles of `subgroup8` for products of M rows, best first. A quarter of the height compiles in a quarter of the time;
+/// The tiles of `subgroup8` for products of M rows, best first. Half the height compiles in half the time;
 /// only large products win that back.
 pub(in crate::ops) fn octet_tiles(m: usize, multiply_adds: usize) -> Vec<OctetTile> {
     let tile = |variant, rows: usize| OctetTile { variant, rows: m.next_multiple_of(8).min(rows) };
     let mut tiles = vec![tile("subgroup8", 16)];
     if m > 16 {
-        tiles.insert(usize::from(multiply_adds < LARGE), tile("subgroup8_tall", 64));
+        tiles.insert(usize::from(multiply_adds < LARGE), tile("subgroup8_tall", 32));
     }
     tiles
 }
