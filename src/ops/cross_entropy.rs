@@ -214,7 +214,7 @@ impl Op for CrossEntropy {
             let out = out.scratch(floats(count.max(1))).dispatch(rows);
             total_loss(out, count, self.reduction, Bind::Scratch(1), Bind::Scratch(0))
         };
-        let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
+        let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: Vec::new() };
         by_line(lines, target, ways)
     }
 
@@ -322,7 +322,7 @@ impl Op for CrossEntropyBackward {
             total_weight(out.scratch(floats(1)), [count, lines.d, lines.inner], weigh, labels, weight)
                 .dispatch(rows)
         };
-        let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: None };
+        let ways = Ways { serial: finish("rows", serial), row: finish("rows_tree", row), octets: Vec::new() };
         by_line(lines, target, ways)
     }
 

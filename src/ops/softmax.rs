@@ -8,7 +8,7 @@
 //! |---|---|
 //! | x, y | `[.., D, ..]` |
 
-use crate::kernel::{Bind, Candidate, Needs, Target, TargetClass};
+use crate::kernel::{Bind, Candidate, Dispatch, Needs, Target, TargetClass};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::ops::argmax::Lines;
 use crate::shape::{DType, Spec};
@@ -35,6 +35,9 @@ pub struct Softmax {
 /// Lines up to this length are one thread's work.
 const SERIAL: usize = 64;
 
+/// Octets of a line that a lane can hold: the driver's compile time grows with them.
+const HELD: u32 = 16;
+
 impl Lines {
     /// Offsets of the elements of line `i` of the `outer * inner` lines.
     pub(crate) fn line(self, i: usize) -> impl Iterator<Item = usize> + Clone {
@@ -53,9 +56,19 @@ impl Lines {
         });
     }
 
-    /// Whether whole octets make up a line.
-    fn octets(self) -> bool {
-        self.inner == 1 && self.d.is_multiple_of(8)
+    /// An 8-lane subgroup per line, where whole octets make up a line: `held` for lines that it can hold in registers
+    /// and `any` for all. Both go `passes` times through a line.
+    fn octets(self, passes: usize, held: impl FnOnce(u32) -> Dispatch, any: Dispatch) -> Vec<Candidate> {
+        if self.inner != 1 || !self.d.is_multiple_of(8) {
+            return Vec::new();
+        }
+        let candidate = |variant, d: Dispatch| {
+            let d = d.groups(self.outer as u64).trips((passes * self.d.div_ceil(64)) as u64);
+            Candidate::new(variant).needs(Needs::SUBGROUP8).dispatch(d)
+        };
+        let octets = self.d.div_ceil(64) as u32;
+        let held = (1..=HELD).contains(&octets).then(|| candidate("held8", held(octets)));
+        held.into_iter().chain([candidate("subgroup8", any)]).collect()
     }
 }
 
@@ -65,9 +78,7 @@ pub(crate) fn by_line(lines: Lines, target: &Target, candidates: Ways) -> Vec<Ca
     let (short, software) = (lines.d <= SERIAL, target.class == TargetClass::Software);
     let mut all = Vec::new();
     let mut others = Vec::new();
-    if let Some(octets) = octets {
-        if target.software_subgroup8() && !short { &mut all } else { &mut others }.push(octets);
-    }
+    if target.software_subgroup8() && !short { &mut all } else { &mut others }.extend(octets);
     // A barrier costs software adapters more than a long line, as long as the line is within a thread's trips.
     if short || software && lines.d <= 4096 {
         all.push(serial);
@@ -88,7 +99,7 @@ pub(crate) struct Ways {
     /// A workgroup per line.
     pub row: Candidate,
     /// An 8-lane subgroup per line.
-    pub octets: Option<Candidate>,
+    pub octets: Vec<Candidate>,
 }
 
 /// Bytes of workgroup memory that `lib/tree64.wgsl` takes.
@@ -147,18 +158,17 @@ impl Op for Softmax {
             .bind(&bind)
             .groups(count as u64)
             .trips(3 * lines.d.div_ceil(64) as u64 + 12);
-        let octets = || {
-            let d = subgroup8::dispatch(subgroup8::Params { outer, octets: d / 8 })
+        let any = subgroup8::dispatch(subgroup8::Params { outer, octets: d / 8 });
+        let held = |octets: u32| {
+            held8::dispatch(held8::Params { outer, octets: d / 8 })
+                .constant("HELD", octets)
                 .constant("LOG", log)
                 .bind(&bind)
-                .groups(count as u64)
-                .trips(3 * lines.d.div_ceil(64) as u64);
-            Candidate::new("subgroup8").needs(Needs::SUBGROUP8).dispatch(d)
         };
         let ways = Ways {
             serial: Candidate::new("serial").dispatch(serial),
             row: Candidate::new("row").needs(TREE).dispatch(row),
-            octets: lines.octets().then(octets),
+            octets: lines.octets(3, held, any.constant("LOG", log).bind(&bind)),
         };
         by_line(lines, target, ways)
     }
@@ -237,18 +247,17 @@ impl Op for SoftmaxBackward {
             .bind(&bind)
             .groups(count as u64)
             .trips(2 * lines.d.div_ceil(64) as u64 + 6);
-        let octets = || {
-            let d = subgroup8_backward::dispatch(subgroup8_backward::Params { outer, octets: d / 8 })
+        let any = subgroup8_backward::dispatch(subgroup8_backward::Params { outer, octets: d / 8 });
+        let held = |octets: u32| {
+            held8_backward::dispatch(held8_backward::Params { outer, octets: d / 8 })
+                .constant("HELD", octets)
                 .constant("LOG", log)
                 .bind(&bind)
-                .groups(count as u64)
-                .trips(2 * lines.d.div_ceil(64) as u64);
-            Candidate::new("subgroup8").needs(Needs::SUBGROUP8).dispatch(d)
         };
         let ways = Ways {
             serial: Candidate::new("serial").dispatch(serial),
             row: Candidate::new("row").needs(TREE).dispatch(row),
-            octets: lines.octets().then(octets),
+            octets: lines.octets(2, held, any.constant("LOG", log).bind(&bind)),
         };
         by_line(lines, target, ways)
     }
@@ -300,6 +309,13 @@ crate::kernel! {
 }
 
 crate::kernel! {
+    /// An 8-lane subgroup per line, which it holds in registers.
+    mod held8 = "shaders/softmax/held8.wgsl";
+    params { outer: u32, octets: u32 }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
     /// A thread per line.
     mod serial_backward = "shaders/softmax_backward/serial.wgsl";
     params { outer: u32, d: u32, inner: u32 }
@@ -316,6 +332,13 @@ crate::kernel! {
 crate::kernel! {
     /// An 8-lane subgroup per line.
     mod subgroup8_backward = "shaders/softmax_backward/subgroup8.wgsl";
+    params { outer: u32, octets: u32 }
+    bind { y: Read, dy: Read, dx: ReadWrite }
+}
+
+crate::kernel! {
+    /// An 8-lane subgroup per line, which it holds in registers.
+    mod held8_backward = "shaders/softmax_backward/held8.wgsl";
     params { outer: u32, octets: u32 }
     bind { y: Read, dy: Read, dx: ReadWrite }
 }
@@ -345,6 +368,8 @@ pub fn cases() -> Vec<Case> {
             (2, &[2, 3, 66, 5]),
             (3, &[2, 3, 4, 80]),
             (1, &[5, 1000]),
+            (1, &[3, 1024]),
+            (1, &[3, 1032]),
             (1, &[3, 999]),
             (1, &[2, 70_000]),
             (1, &[66_000, 8]),
