@@ -335,7 +335,11 @@ pub(super) fn params_once(text: &str) -> String {
         let end = main + closing_parenthesis(&text[main..])?;
         let body = end + text[end..].find('{')? + 1;
         let group = between(&text[main..end], "@builtin(workgroup_id) ", ":");
-        let param = if group.is_some() { "" } else { ", @builtin(workgroup_id) group_of_params: vec3<u32>" };
+        let comma = if text[..end].trim_end().ends_with([',', '(']) { "" } else { ", " };
+        let param = match group {
+            Some(_) => String::new(),
+            None => format!("{comma}@builtin(workgroup_id) group_of_params: vec3<u32>"),
+        };
         let group = group.unwrap_or("group_of_params");
         let value = |field: &str| {
             let (name, kind) = field.split("//").next()?.trim().trim_end_matches(',').split_once(": ")?;
@@ -349,7 +353,7 @@ pub(super) fn params_once(text: &str) -> String {
         let values = values.join(", ");
         // No grid is so large that its last dimension had the highest bit set.
         let first = format!("\n    let always_0 = {group}.z >> 31u;\n    let p = Params({values});");
-        Some([&text[..end], param, &text[end..body], &first, &text[body..]].concat())
+        Some([&text[..end], &param, &text[end..body], &first, &text[body..]].concat())
     };
     rewritten().unwrap_or_else(|| text.into())
 }
@@ -547,5 +551,29 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
                     .unwrap();
             }
         }
+    }
+
+    #[test]
+    fn parameters_are_read_once_at_the_start_of_main() {
+        let source = "struct Params {\n    n: u32, // elements\n    shift: i32,\n    eps: f32,\n}\n\
+            @group(0) @binding(0) var<uniform> p: Params;\n\
+            fn helper(a: u32) -> u32 { return a + p.n; }\n\
+            fn main(\n    @builtin(local_invocation_index) lane: u32,\n    @builtin(workgroup_id) wid: vec3<u32>,\n) {\n    \
+            return;\n}\n";
+        let out = params_once(source);
+        let first = "let p = Params(p.n + always_0, p.shift + i32(always_0), p.eps);";
+        let body = out.split_once(") {\n").expect("main").1;
+        assert!(body.starts_with("    let always_0 = wid.z >> 31u;\n"), "{body}");
+        assert!(body.contains(first), "{body}");
+        assert!(out.contains("return a + p.n;"), "functions beside main read the uniform: {out}");
+        // Without a parameter for the workgroup one is added.
+        let source = source.replace("    @builtin(workgroup_id) wid: vec3<u32>,\n", "");
+        let out = params_once(&source);
+        assert!(out.contains("lane: u32,\n@builtin(workgroup_id) group_of_params: vec3<u32>) {"), "{out}");
+        let out = params_once(&source.replace("u32,\n) {", "u32) {"));
+        assert!(out.contains("lane: u32, @builtin(workgroup_id) group_of_params: vec3<u32>) {"), "{out}");
+        // A shader without parameters stays as it is.
+        let source = "fn main() {}";
+        assert_eq!(params_once(source), source);
     }
 }
