@@ -292,6 +292,14 @@ fn one_dimensional_batch_norm_takes_no_images() {
 }
 
 #[test]
+#[should_panic(expected = "BatchNorm2d of 1 channels does not take a tensor of shape [2, 3, 2, 2]")]
+fn batch_norm_does_not_spread_one_channel_over_many() {
+    let dev = Device::cpu();
+    let bn = BatchNorm2d::new(&Params::new(&dev, 0).at("bn"), 1, Default::default());
+    bn.forward(&ramp(&dev, &[2, 3, 2, 2]), Mode::Eval);
+}
+
+#[test]
 #[should_panic(expected = "one value per channel")]
 fn instance_statistics_of_one_value() {
     let dev = Device::cpu();

@@ -187,6 +187,27 @@ fn division_by_zero() {
 }
 
 #[test]
+#[should_panic(expected = "a divisor other than 0 of at most 4294967295")]
+fn division_by_more_than_kernels_can_hold() {
+    let config = AvgPool2dConfig { divisor_override: Some(1 << 32), ..Default::default() };
+    Device::cpu().full(0.0, [1, 1, 4, 4]).avg_pool2d_with([2, 2], config);
+}
+
+#[test]
+#[should_panic(expected = "a stride and a dilation of 1 to 2147483647")]
+fn a_stride_that_cannot_be_counted() {
+    let config = AvgPool2dConfig { stride: Some([usize::MAX; 2]), ceil_mode: true, ..Default::default() };
+    Device::cpu().full(0.0, [1, 1, 4, 4]).avg_pool2d_with([2, 2], config);
+}
+
+#[test]
+#[should_panic(expected = "padding of at most half a window")]
+fn padding_that_cannot_be_counted() {
+    let config = AvgPool2dConfig { padding: [usize::MAX; 2], ..Default::default() };
+    Device::cpu().full(0.0, [1, 1, 4, 4]).avg_pool2d_with([2, 2], config);
+}
+
+#[test]
 #[should_panic(expected = "output sizes of at least 1")]
 fn no_results() {
     Device::cpu().full(0.0, [1, 1, 4, 4]).adaptive_max_pool2d([2, 0]);

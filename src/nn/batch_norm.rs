@@ -50,6 +50,8 @@ macro_rules! layers {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub struct $name {
+            /// C, the number of channels.
+            pub num_features: usize,
             /// `weight` (ones) and `bias` (zeros), each `[C]`.
             pub affine: Option<(Param, Param)>,
             /// What is kept of the batches.
@@ -71,7 +73,7 @@ macro_rules! layers {
                     (weight, scope.param("bias", [num_features], Init::Zeros))
                 });
                 let running = config.track_running_stats.then(|| RunningStats::new(scope, num_features));
-                $name { affine, running, config }
+                $name { num_features, affine, running, config }
             }
 
             #[doc = concat!("Normalises ", $shapes, "; in training it also moves the running statistics, once per call.")]
@@ -85,6 +87,13 @@ macro_rules! layers {
                 assert!(
                     matches!(shape.rank(), $ranks),
                     concat!(stringify!($name), " takes ", $takes, ", not a tensor of shape {}"),
+                    shape
+                );
+                let num_features = self.num_features;
+                assert!(
+                    shape[1] == num_features,
+                    concat!(stringify!($name), " of {} channels does not take a tensor of shape {}"),
+                    num_features,
                     shape
                 );
                 normalise(x, mode, &self.affine, &self.running, self.config)

@@ -69,8 +69,8 @@ impl AvgPool2d {
         if self.windows.dilation != [1, 1] {
             return expected("windows without dilation");
         }
-        if self.divisor == Divisor::Fixed(0) {
-            return expected("a divisor other than 0");
+        if matches!(self.divisor, Divisor::Fixed(n) if n == 0 || u32::try_from(n).is_err()) {
+            return expected(format!("a divisor other than 0 of at most {}", u32::MAX));
         }
         self.windows.output(x)
     }

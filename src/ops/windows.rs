@@ -46,7 +46,7 @@ impl Windows {
     fn count(&self, axis: usize, size: usize) -> Option<usize> {
         let (k, s, p, d) = (self.kernel[axis], self.stride[axis], self.padding[axis], self.dilation[axis]);
         let beyond = if self.rounding == Rounding::Ceil { s - 1 } else { 0 };
-        let count = (size + 2 * p + beyond).checked_sub(d * (k - 1) + 1)? / s + 1;
+        let count = (size + 2 * p + beyond).checked_sub(d.saturating_mul(k - 1).saturating_add(1))? / s + 1;
         // The last window must start inside the image or the padding before it.
         Some(if (count - 1) * s >= size + p { count - 1 } else { count })
     }
@@ -56,14 +56,20 @@ impl Windows {
         if x.dtype != DType::F32 || x.shape.rank() != 4 {
             return expected("an operand of f32 [N, C, H, W]");
         }
-        let zero = [self.kernel, self.stride, self.dilation].iter().flatten().any(|&v| v == 0);
-        if zero || self.kernel[0] * self.kernel[1] > LARGEST_WINDOW {
-            return expected(format!("a stride, a dilation, and a window of 1 to {LARGEST_WINDOW} elements"));
+        let sizes = [self.kernel, self.stride, self.dilation];
+        // Kernels take signed numbers of 32 bits.
+        let fits = |v: usize| v > 0 && i32::try_from(v).is_ok();
+        let positive = sizes.iter().flatten().all(|&v| fits(v));
+        if !positive || self.kernel[0].saturating_mul(self.kernel[1]) > LARGEST_WINDOW {
+            return expected(format!(
+                "a stride and a dilation of 1 to {}, and a window of 1 to {LARGEST_WINDOW} elements",
+                i32::MAX
+            ));
         }
         let mut shape = x.shape;
         for axis in 0..2 {
             let size = x.shape[2 + axis];
-            if self.padding[axis] * 2 > self.kernel[axis] {
+            if self.padding[axis] > self.kernel[axis] / 2 {
                 return expected("padding of at most half a window");
             }
             // Otherwise a window might have all its elements in the padding.
