@@ -334,6 +334,8 @@ pub struct Case {
     pub gradient: bool,
     /// Inputs that the op takes as constants: its rule must give them no gradient, though the result depends on them.
     pub constants: Vec<usize>,
+    /// Results that the op keeps for its own gradient: nothing is to flow into them.
+    pub kept: Vec<usize>,
 }
 
 impl Case {
@@ -341,7 +343,14 @@ impl Case {
     pub fn new(op: impl Op + Clone + Eq + Hash, shapes: &[&[usize]]) -> Self {
         let fill = Fill::Normal { mean: 0.0, std: 1.0 };
         let inputs = shapes.iter().map(|&s| (Spec::f32(s), fill)).collect();
-        Case { op: Arc::new(op), inputs, scalars: Vec::new(), gradient: false, constants: Vec::new() }
+        Case {
+            op: Arc::new(op),
+            inputs,
+            scalars: Vec::new(),
+            gradient: false,
+            constants: Vec::new(),
+            kept: Vec::new(),
+        }
     }
 
     /// Replaces input `index`.
@@ -365,6 +374,12 @@ impl Case {
     /// Input `index` is a constant to the op: it has no gradient by definition.
     pub fn constant(mut self, index: usize) -> Self {
         self.constants.push(index);
+        self
+    }
+
+    /// Result `index` is kept for the op's own gradient: nothing is to flow into it.
+    pub fn keeps(mut self, index: usize) -> Self {
+        self.kept.push(index);
         self
     }
 

@@ -47,6 +47,7 @@ ops! {
     pad,
     permute,
     place_gradients,
+    recurrent,
     reduce,
     reshape,
     rmsprop,

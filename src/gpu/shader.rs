@@ -28,6 +28,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/clip.wgsl", include_str!("../../shaders/lib/clip.wgsl")),
     ("lib/convolve_rows.wgsl", include_str!("../../shaders/lib/convolve_rows.wgsl")),
     ("lib/first_maximum.wgsl", include_str!("../../shaders/lib/first_maximum.wgsl")),
+    ("lib/gates.wgsl", include_str!("../../shaders/lib/gates.wgsl")),
     ("lib/implicit_gemm.wgsl", include_str!("../../shaders/lib/implicit_gemm.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
     ("lib/octet_channels.wgsl", include_str!("../../shaders/lib/octet_channels.wgsl")),

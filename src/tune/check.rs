@@ -138,6 +138,7 @@ pub(super) fn case(question: &Question<'_>, mut inputs: Vec<(Spec, Fill)>) -> Ca
         scalars: question.scalars.clone(),
         gradient: false,
         constants: Vec::new(),
+        kept: Vec::new(),
     }
 }
 
