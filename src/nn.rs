@@ -15,6 +15,7 @@ mod embedding;
 mod linear;
 mod pool1d;
 mod pool2d;
+pub mod recurrent;
 mod row_norm;
 mod upsample;
 
@@ -29,6 +30,7 @@ pub use embedding::Embedding;
 pub use linear::Linear;
 pub use pool1d::{AvgPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use recurrent::{Gru, Lstm, LstmOptions, LstmState, RecurrentConfig, Reset, Rnn};
 pub use row_norm::{GroupNorm, InstanceNorm, LayerNorm, NormConfig};
 pub use upsample::Upsample;
 

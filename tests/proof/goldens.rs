@@ -6,6 +6,7 @@
 mod convolutions;
 mod layers;
 mod pooling;
+mod recurrent;
 
 use crate::adapters;
 use crate::optim_cases;
@@ -231,6 +232,8 @@ fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
         "residual_block" => layers::residual_block(&stage),
         "resnet" => layers::resnet(&stage),
         "train_loop" if golden.attrs["model"] == "cnn" => layers::train_cnn(&stage),
+        "train_loop" => recurrent::train_characters(&stage),
+        "rnn" | "lstm" | "gru" | "gru_reset_before" => recurrent::sequence(&stage),
         "optimizer" => Ok(widen(optim_cases::optimizer(device, &golden.attrs, &golden.file()))),
         "clip_grad" => Ok(widen(optim_cases::clip_grad(device, &golden.attrs, &golden.file()))),
         "lr_schedule" => {
@@ -293,7 +296,7 @@ fn expected() -> usize {
     match () {
         _ if set("RECURVE_TEST_OPS") => 0,
         _ if set("RECURVE_GOLDENS") => 1,
-        _ => 180,
+        _ => 216,
     }
 }
 
