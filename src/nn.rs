@@ -16,6 +16,7 @@ mod linear;
 mod pool1d;
 mod pool2d;
 pub mod recurrent;
+mod recurrent_cell;
 mod row_norm;
 mod upsample;
 
@@ -31,6 +32,7 @@ pub use linear::Linear;
 pub use pool1d::{AvgPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
 pub use recurrent::{Gru, Lstm, LstmOptions, LstmState, RecurrentConfig, Reset, Rnn};
+pub use recurrent_cell::{GruCell, LstmCell, RnnCell};
 pub use row_norm::{GroupNorm, InstanceNorm, LayerNorm, NormConfig};
 pub use upsample::Upsample;
 

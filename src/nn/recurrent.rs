@@ -261,6 +261,33 @@ pub struct Weights {
     pub peepholes: Option<Param>,
 }
 
+/// Lengths of the vectors that a layer works on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub input: usize,
+    pub hidden: usize,
+    pub proj: Option<usize>,
+}
+
+impl Weights {
+    /// Registers parameters whose names end with `suffix`.
+    #[track_caller]
+    pub(super) fn new(scope: &Scope, suffix: &str, cell: Cell, sizes: Sizes, bias: bool) -> Weights {
+        let Sizes { input, hidden, proj } = sizes;
+        let (rows, bound) = (cell.gates() * hidden, 1.0 / (hidden as f64).sqrt());
+        let param = |name: &str, shape: &[usize]| {
+            scope.param(&format!("{name}{suffix}"), shape, Init::Uniform { low: -bound, high: bound })
+        };
+        Weights {
+            weight_ih: param("weight_ih", &[rows, input]),
+            weight_hh: param("weight_hh", &[rows, proj.unwrap_or(hidden)]),
+            bias: bias.then(|| (param("bias_ih", &[rows]), param("bias_hh", &[rows]))),
+            weight_hr: proj.map(|p| param("weight_hr", &[p, hidden])),
+            peepholes: (cell == Cell::LstmPeepholes).then(|| param("peepholes", &[3, hidden])),
+        }
+    }
+}
+
 /// Layers on top of one another, in one direction or two.
 #[derive(Clone, Debug)]
 pub struct Layers {
@@ -287,21 +314,11 @@ impl Layers {
         assert!(config.num_layers > 0, "a recurrent network without layers");
         let directions = if config.bidirectional { 2 } else { 1 };
         let out = proj_size.unwrap_or(hidden_size);
-        let bound = 1.0 / (hidden_size as f64).sqrt();
         let weights = |layer: usize, direction: usize| {
-            let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
-            let rows = cell.gates() * hidden_size;
             let input = if layer == 0 { input_size } else { directions * out };
-            let param = |name: &str, shape: &[usize]| {
-                scope.param(&format!("{name}{suffix}"), shape, Init::Uniform { low: -bound, high: bound })
-            };
-            Weights {
-                weight_ih: param("weight_ih", &[rows, input]),
-                weight_hh: param("weight_hh", &[rows, out]),
-                bias: config.bias.then(|| (param("bias_ih", &[rows]), param("bias_hh", &[rows]))),
-                weight_hr: proj_size.map(|p| param("weight_hr", &[p, hidden_size])),
-                peepholes: (cell == Cell::LstmPeepholes).then(|| param("peepholes", &[3, hidden_size])),
-            }
+            let sizes = Sizes { input, hidden: hidden_size, proj: proj_size };
+            let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
+            Weights::new(scope, &suffix, cell, sizes, config.bias)
         };
         let weights =
             (0..config.num_layers).map(|l| (0..directions).map(|d| weights(l, d)).collect()).collect();
@@ -337,7 +354,8 @@ impl Layers {
                 let nth = last_h.len();
                 let of = |states: &Tensor| states.narrow(0, nth, 1).reshape([b, states.shape()[2]]);
                 let first = initial.map(|(h, c)| (of(h), c.map(of)));
-                let result = self.direction(&x, weights, direction, first, lengths.as_ref());
+                let sequence = Sequence { cell: self.cell, hidden: self.hidden_size, direction };
+                let result = sequence.states(&x, weights, first, lengths.as_ref());
                 let last = if direction == Direction::Forward { t - 1 } else { 0 };
                 last_h.push(result.h.narrow(0, last, 1));
                 last_c.extend(result.c.map(|c| c.narrow(0, last, 1)));
@@ -351,17 +369,25 @@ impl Layers {
         let c = (!last_c.is_empty()).then(|| joined(&last_c, 0));
         (swap(&x), joined(&last_h, 0), c)
     }
+}
 
-    /// One layer in one direction: states `[T, B, ..]` after each step.
-    fn direction(
+/// One layer in one direction.
+pub(super) struct Sequence {
+    pub cell: Cell,
+    pub hidden: usize,
+    pub direction: Direction,
+}
+
+impl Sequence {
+    /// States after each step of x `[T, B, input]`.
+    pub(super) fn states(
         &self,
         x: &Tensor,
         weights: &Weights,
-        direction: Direction,
         first: Option<(Tensor, Option<Tensor>)>,
         lengths: Option<&Lengths>,
     ) -> States {
-        let (t, b, h) = (x.shape()[0], x.shape()[1], self.hidden_size);
+        let (t, b, h, direction) = (x.shape()[0], x.shape()[1], self.hidden, self.direction);
         let zeros = || x.device().full(0.0, [b, h]);
         let mut gates = x.matmul_stored(Layout::AsIs, &weights.weight_ih.tensor(), Layout::Transposed);
         // Of a GRU's n the recurrent bias goes with the recurrent product; all others can be added at once.
@@ -412,9 +438,9 @@ impl Layers {
 }
 
 /// States after each step, `[T, B, ..]`.
-struct States {
-    h: Tensor,
-    c: Option<Tensor>,
+pub(super) struct States {
+    pub h: Tensor,
+    pub c: Option<Tensor>,
 }
 
 fn joined(parts: &[Tensor], axis: usize) -> Tensor {
@@ -431,7 +457,7 @@ fn one_step(x: &Tensor, at: usize) -> Tensor {
 }
 
 /// Lengths of the sequences of a batch.
-struct Lengths {
+pub(super) struct Lengths {
     /// `[T, B, 1]`: 1 inside a sequence.
     inside: Tensor,
     /// `[T, B, 1]`: 1 at a sequence's last step.

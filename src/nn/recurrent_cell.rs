@@ -1,0 +1,113 @@
+//! Single steps of recurrent networks.
+
+use super::LstmOptions;
+use super::recurrent::{Nonlinearity, Reset, Sequence, Sizes, States, Weights};
+use crate::ops::recurrent::{Cell, Direction};
+use crate::params::Scope;
+use crate::tensor::Tensor;
+
+/// What all cells are made of.
+#[derive(Clone, Debug)]
+struct Step {
+    cell: Cell,
+    hidden_size: usize,
+    weights: Weights,
+}
+
+impl Step {
+    #[track_caller]
+    fn new(scope: &Scope, cell: Cell, sizes: Sizes) -> Step {
+        Step { cell, hidden_size: sizes.hidden, weights: Weights::new(scope, "", cell, sizes, true) }
+    }
+
+    /// States `[B, ..]` after a step with x `[B, input]`.
+    #[track_caller]
+    fn forward(&self, x: &Tensor, first: Option<(Tensor, Option<Tensor>)>) -> States {
+        let shape = x.shape();
+        assert!(
+            shape.rank() == 2,
+            "a recurrent cell takes vectors [B, input], not a tensor of shape {shape}"
+        );
+        let sequence = Sequence { cell: self.cell, hidden: self.hidden_size, direction: Direction::Forward };
+        let states = sequence.states(&x.reshape([1, shape[0], shape[1]]), &self.weights, first, None);
+        let only = |s: Tensor| s.reshape([s.shape()[1], s.shape()[2]]);
+        States { h: only(states.h), c: states.c.map(only) }
+    }
+}
+
+/// One step of a plain recurrent network. PyTorch's `RNNCell`.
+#[derive(Clone, Debug)]
+pub struct RnnCell(Step);
+
+impl RnnCell {
+    /// Registers `weight_ih` `[H, input]`, `weight_hh` `[H, H]`, `bias_ih` and `bias_hh`, uniform in ±1/√H.
+    ///
+    /// # Panics
+    /// When a name is taken.
+    #[track_caller]
+    pub fn new(scope: &Scope, input_size: usize, hidden_size: usize, nonlinearity: Nonlinearity) -> Self {
+        let cell = if nonlinearity == Nonlinearity::Tanh { Cell::Tanh } else { Cell::Relu };
+        RnnCell(Step::new(scope, cell, Sizes { input: input_size, hidden: hidden_size, proj: None }))
+    }
+
+    /// The state `[B, H]` after a step with x `[B, input]`, from the state before it (0 if not given).
+    ///
+    /// # Panics
+    /// When a shape is another.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor, h: Option<&Tensor>) -> Tensor {
+        self.0.forward(x, h.map(|h| (h.clone(), None))).h
+    }
+}
+
+/// One step of gated recurrent units. PyTorch's `GRUCell`.
+#[derive(Clone, Debug)]
+pub struct GruCell(Step);
+
+impl GruCell {
+    /// Registers parameters as [`RnnCell::new`] does, three times as high: gates r, z, n.
+    ///
+    /// # Panics
+    /// When a name is taken.
+    #[track_caller]
+    pub fn new(scope: &Scope, input_size: usize, hidden_size: usize, reset: Reset) -> Self {
+        let cell = if reset == Reset::AfterProduct { Cell::Gru } else { Cell::GruResetBefore };
+        GruCell(Step::new(scope, cell, Sizes { input: input_size, hidden: hidden_size, proj: None }))
+    }
+
+    /// As [`RnnCell::forward`].
+    ///
+    /// # Panics
+    /// When a shape is another.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor, h: Option<&Tensor>) -> Tensor {
+        self.0.forward(x, h.map(|h| (h.clone(), None))).h
+    }
+}
+
+/// One step of long short-term memory. PyTorch's `LSTMCell`.
+#[derive(Clone, Debug)]
+pub struct LstmCell(Step);
+
+impl LstmCell {
+    /// Registers parameters as [`RnnCell::new`] does, four times as high: gates i, f, g, o; and those of the options.
+    ///
+    /// # Panics
+    /// When a name is taken.
+    #[track_caller]
+    pub fn new(scope: &Scope, input_size: usize, hidden_size: usize, options: LstmOptions) -> Self {
+        let cell = if options.peepholes { Cell::LstmPeepholes } else { Cell::Lstm };
+        let sizes = Sizes { input: input_size, hidden: hidden_size, proj: options.proj_size };
+        LstmCell(Step::new(scope, cell, sizes))
+    }
+
+    /// The states h and c, each `[B, H]`, after a step with x `[B, input]`, from those before it (0 if not given).
+    ///
+    /// # Panics
+    /// When a shape is another.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor, state: Option<(&Tensor, &Tensor)>) -> (Tensor, Tensor) {
+        let states = self.0.forward(x, state.map(|(h, c)| (h.clone(), Some(c.clone()))));
+        (states.h, states.c.expect("an LSTM has states c"))
+    }
+}
