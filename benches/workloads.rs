@@ -9,11 +9,11 @@
 mod net;
 
 use net::Net;
-use recurve::nn::Mode;
+use recurve::nn::{Embedding, Gru, Linear, Lstm, LstmOptions, Mode, RecurrentConfig, Reset};
 use recurve::ops::conv2d::Conv2dConfig;
 use recurve::optim::{Adam, AdamConfig};
 use recurve::tune::TuneConfig;
-use recurve::{Device, Params, Pick, Result, Tensor};
+use recurve::{Device, Params, Pick, Result, Tensor, no_grad};
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -53,6 +53,18 @@ fn main() -> Result<()> {
     if wanted("W3") {
         convolution(&dev, &mut report, "W3 conv2d_1x1", [16, 256, 56, 56], 64, 1)?;
     }
+    if wanted("W4") {
+        let params = Params::new(&dev, 0);
+        let net = Lstm::new(&params.root(), 128, 256, LstmOptions::default(), RecurrentConfig::default());
+        let y = move |x: &Tensor| net.forward(x, None, Mode::Train).0;
+        recurrent(&dev, &mut report, "W4 lstm", 4, &params, y)?;
+    }
+    if wanted("W5") {
+        let params = Params::new(&dev, 0);
+        let net = Gru::new(&params.root(), 128, 256, Reset::AfterProduct, RecurrentConfig::default());
+        let y = move |x: &Tensor| net.forward(x, None, Mode::Train).0;
+        recurrent(&dev, &mut report, "W5 gru", 3, &params, y)?;
+    }
     if wanted("W6") {
         batch_norm(&dev, &mut report)?;
     }
@@ -64,6 +76,9 @@ fn main() -> Result<()> {
     }
     if wanted("W8") {
         report.measure("W8 mnist_step train", 30, mnist_step(&dev), Work::default())?;
+    }
+    if wanted("W11") {
+        report.measure("W11 characters train", ROUNDS, character_step(&dev), Work::default())?;
     }
     if wanted("W12") {
         cold_start(&mut report, dev.name())?;
@@ -293,6 +308,50 @@ fn convolution(
     report.measure(&format!("{name} forward"), ROUNDS, forward, Work::flops(flops))?;
     let both = computing(dev, || forward_backward(&inputs, &dy, apply));
     report.measure(&format!("{name} train"), ROUNDS, both, Work::flops(3.0 * flops))
+}
+
+/// A recurrent layer of `gates` gates: batch 32, 64 steps, 128 inputs, 256 hidden; x and all parameters get gradients.
+fn recurrent(
+    dev: &Device,
+    report: &mut Report,
+    name: &str,
+    gates: usize,
+    params: &Params,
+    y: impl Fn(&Tensor) -> Tensor,
+) -> Result<()> {
+    let (t, b, input, hidden) = (64, 32, 128, 256);
+    let x = uploaded(dev, &[t, b, input], 1);
+    let dy = dev.tensor(random(t * b * hidden, 2), [t, b, hidden]);
+    let flops = (2 * t * b * gates * hidden * (input + hidden)) as f64;
+    let forward = computing(dev, || vec![no_grad(|| y(&x))]);
+    report.measure(&format!("{name} forward"), ROUNDS, forward, Work::flops(flops))?;
+    let both = computing(dev, || {
+        let y = y(&x);
+        let gradients = y.backward_with(&dy);
+        let of_params = params.named().into_iter().filter_map(|p| gradients.wrt(&p.tensor()));
+        of_params.chain(gradients.wrt(&x)).chain([y.clone()]).collect()
+    });
+    report.measure(&format!("{name} train"), ROUNDS, both, Work::flops(3.0 * flops))
+}
+
+/// A training step of a character model: vocabulary 65, embedding 256, two LSTMs of 256, 64 steps, batch 32, Adam.
+fn character_step(dev: &Device) -> impl FnMut() -> Result<()> {
+    let (t, b, vocabulary, hidden) = (64, 32, 65, 256);
+    let params = Params::new(dev, 0);
+    let embedding = Embedding::new(&params.at("embedding"), vocabulary, hidden);
+    let config = RecurrentConfig { num_layers: 2, ..RecurrentConfig::default() };
+    let net = Lstm::new(&params.at("lstm"), hidden, hidden, LstmOptions::default(), config);
+    let dense = Linear::new(&params.at("dense"), hidden, vocabulary);
+    let mut opt = Adam::new(&params, AdamConfig { lr: 1e-3, ..Default::default() });
+    let characters: Vec<i64> = (0..(t * b) as i64).map(|i| i * i % vocabulary as i64).collect();
+    let next: Vec<i64> = characters.iter().map(|c| (c + 1) % vocabulary as i64).collect();
+    let dev = dev.clone();
+    move || {
+        let x = embedding.forward(&dev.indices(&characters, [t, b]));
+        let y = dense.forward(&net.forward(&x, None, Mode::Train).0).reshape([t * b, vocabulary]);
+        opt.step(&y.cross_entropy(&dev.labels(&next)).backward())?;
+        dev.wait()
+    }
 }
 
 fn batch_norm(dev: &Device, report: &mut Report) -> Result<()> {
