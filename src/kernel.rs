@@ -69,6 +69,35 @@ pub struct Kernel {
     pub params: Cow<'static, [(&'static str, ParamType)]>,
     /// Storage buffers in the order of their bindings.
     pub bindings: Cow<'static, [(&'static str, Access)]>,
+    /// Whose text it is.
+    pub author: Author,
+}
+
+/// Whose text a kernel is.
+///
+/// For software drivers Recurve rewrites kernels: parameters are read once, buffers through textures. That is done to its
+/// own text only, which keeps to a narrow form; all other WGSL runs as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Author {
+    /// Recurve's.
+    Recurve,
+    /// Yours.
+    User,
+}
+
+impl Author {
+    /// The author of a kernel that is declared in the module `path` (what `module_path!` gives).
+    pub const fn of_module(path: &str) -> Author {
+        let (path, own) = (path.as_bytes(), b"recurve::");
+        let mut i = 0;
+        while i < own.len() {
+            if i >= path.len() || path[i] != own[i] {
+                return Author::User;
+            }
+            i += 1;
+        }
+        Author::Recurve
+    }
 }
 
 /// Binds a WGSL file to Rust: a module with the kernel, its `Params` struct and a `dispatch` function.
@@ -108,6 +137,7 @@ macro_rules! kernel {
                 bindings: ::std::borrow::Cow::Borrowed(&[
                     $((stringify!($b), $crate::kernel::Access::$a)),*
                 ]),
+                author: $crate::kernel::Author::of_module(module_path!()),
             };
 
             /// A dispatch of this kernel; buffers and grid are still to be given.

@@ -292,6 +292,16 @@ fn one_dimensional_batch_norm_takes_no_images() {
 }
 
 #[test]
+#[should_panic(
+    expected = "batch_norm_eval of [2, 1, 2, 2]: mean, var, gamma and beta have shape [1], not [3]"
+)]
+fn statistics_of_other_channels() {
+    let dev = Device::cpu();
+    let statistics = dev.full(1.0, [3]);
+    ramp(&dev, &[2, 1, 2, 2]).batch_norm_eval(&statistics, &statistics, None, 1e-5);
+}
+
+#[test]
 #[should_panic(expected = "BatchNorm2d of 1 channels does not take a tensor of shape [2, 3, 2, 2]")]
 fn batch_norm_does_not_spread_one_channel_over_many() {
     let dev = Device::cpu();

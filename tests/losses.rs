@@ -353,5 +353,11 @@ fn labels_of_no_class_and_nothing_but_ignored_rows() {
         assert!(x.nll_loss(&ignored).item().unwrap().is_nan(), "{dev:?}");
         assert!(x.cross_entropy(&ignored).item().unwrap().is_nan(), "{dev:?}");
         assert_eq!(x.nll_loss_with(&ignored, None, Reduction::Sum).item().unwrap(), 0.0, "{dev:?}");
+        // But nothing flows back: one such batch must not cost the weights.
+        for classes in [3, 200] {
+            let x = dev.full(-1.0, [2, classes]).requires_grad();
+            let dx = x.cross_entropy(&ignored).backward().wrt(&x).unwrap();
+            assert!(dx.to_vec().unwrap().iter().all(|&v| v == 0.0), "{dev:?}, {classes} classes");
+        }
     }
 }

@@ -142,3 +142,9 @@ fn a_negative_factor() {
 fn a_factor_that_leaves_nothing() {
     Device::cpu().full(0.0, [1, 1, 4, 2]).upsample_bilinear2d([0.25, 0.25], false);
 }
+
+#[test]
+#[should_panic(expected = "elements along an axis: at most 2147483647")]
+fn a_factor_that_cannot_be_counted() {
+    Device::cpu().full(0.0, [1, 1, 2, 2]).upsample_bilinear2d(1e30, false);
+}

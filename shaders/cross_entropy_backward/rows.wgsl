@@ -56,7 +56,8 @@ fn main(
     }
     var g = dy[select(0u, id, EACH)];
     if (MEAN) {
-        g /= divisor[0];
+        // Where no row counts, none gets anything.
+        g = select(g / divisor[0], 0.0, divisor[0] == 0.0);
     }
     sums += carry;
     let scale = sums.y / sums.x;

@@ -60,7 +60,8 @@ fn main(
     let shares = tree_sum(lane, carry.y + sums.y);
     var g = dy[select(0u, id, EACH)];
     if (MEAN) {
-        g /= divisor[0];
+        // Where no row counts, none gets anything.
+        g = select(g / divisor[0], 0.0, divisor[0] == 0.0);
     }
     let scale = shares / sum;
     for (var c = lane; c < p.c; c += 64u) {

@@ -5,7 +5,7 @@ use super::fault::Funnel;
 use super::shader::{self, Const};
 use super::texels;
 use crate::error::{Error, Result};
-use crate::kernel::{Access, Dispatch, KernelRef, TargetClass};
+use crate::kernel::{Access, Author, Dispatch, KernelRef, TargetClass};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -106,7 +106,7 @@ impl Pipelines {
             let names: Vec<&str> = textures.iter().map(|&(i, _)| kernel.bindings[i].0).collect();
             text = texels::rewrite(&text, &names);
         }
-        if self.software {
+        if self.software && kernel.author == Author::Recurve {
             text = shader::params_once(&text);
         }
         let (layout, pipeline_layout) = self.layout(kernel, textures);

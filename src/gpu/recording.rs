@@ -8,7 +8,7 @@ use super::texels::{self, Accesses, Mirror, Range, Texel};
 use super::{Engine, Made};
 use crate::device::Storage;
 use crate::error::Result;
-use crate::kernel::{Access, Bind, Dispatch};
+use crate::kernel::{Access, Author, Bind, Dispatch};
 use crate::op::Scalar;
 use crate::profile::{Task, Tasks};
 use crate::program::{Job, Origin, Place, Program, Step, ValueId};
@@ -305,7 +305,8 @@ fn accesses(engine: &Engine, job: &Job<'_>, bound: &[Range<wgpu::Buffer>]) -> Ac
         .map(|(_, range)| range.buffer.clone());
     let writes: Vec<_> = writes.collect();
     let mut reads = Vec::new();
-    if engine.target.texel_loads && !job.dispatch.groups.contains(&0) {
+    let own = kernel.author == Author::Recurve;
+    if own && engine.target.texel_loads && !job.dispatch.groups.contains(&0) {
         let text = shader::included(&kernel.source);
         for (i, (&(name, access), range)) in kernel.bindings.iter().zip(bound).enumerate() {
             let texel = (access == Access::Read).then(|| texels::texel(&text, name)).flatten();

@@ -398,7 +398,7 @@ impl Tensor {
     /// `(x - mean) / √(var + eps) · gamma + beta`. (PyTorch's `batch_norm(training=False)`.)
     ///
     /// # Panics
-    /// When shapes do not fit.
+    /// When there are fewer than two axes, or one of the others is not `[C]`.
     #[track_caller]
     pub fn batch_norm_eval(
         &self,
@@ -407,11 +407,20 @@ impl Tensor {
         affine: Option<(&Tensor, &Tensor)>,
         eps: f64,
     ) -> Tensor {
-        let (rank, c) = (self.shape().rank(), mean.shape().elements());
-        let mut along = vec![1; rank];
-        if rank > 1 {
-            along[1] = c;
+        let shape = self.shape();
+        assert!(shape.rank() >= 2, "batch_norm_eval takes [N, C, ..], not a tensor of shape {shape}");
+        let of_channels = |v: &Tensor| v.shape().dims() == [shape[1]];
+        let others = [Some(mean), Some(var), affine.map(|a| a.0), affine.map(|a| a.1)];
+        for other in others.into_iter().flatten() {
+            assert!(
+                of_channels(other),
+                "batch_norm_eval of {shape}: mean, var, gamma and beta have shape [{}], not {}",
+                shape[1],
+                other.shape()
+            );
         }
+        let mut along = vec![1; shape.rank()];
+        along[1] = shape[1];
         let along = Shape::new(&along);
         let std = var.add_scalar(eps).sqrt();
         let away = self.sub(&mean.reshape(along));

@@ -280,7 +280,12 @@ impl Op for CrossEntropyBackward {
         lines.each(outputs[0].data, |row, put| {
             let log = log_softmax(x.data, lines, row);
             let shares: f64 = (0..lines.d).map(|c| forward.share(io, lines, row, c)).sum();
-            let dy = if forward.reduction == Reduction::None { dy[row] } else { dy[0] / divisor };
+            let dy = match forward.reduction {
+                Reduction::None => dy[row],
+                // Where no row counts, none gets anything.
+                _ if divisor == 0.0 => 0.0,
+                _ => dy[0] / divisor,
+            };
             for (c, at) in lines.line(row).enumerate() {
                 put(at, dy * (log(x.data[at]).exp() * shares - forward.share(io, lines, row, c)));
             }
@@ -357,9 +362,11 @@ impl Tensor {
     /// Cross-entropy with class weights, label smoothing, or another reduction.
     ///
     /// # Panics
-    /// As [`Tensor::cross_entropy`], and when there is not a weight per class.
+    /// As [`Tensor::cross_entropy`], and when there is not a weight per class, or the smoothing is not in 0..=1.
     #[track_caller]
     pub fn cross_entropy_with(&self, target: &Tensor, config: CrossEntropyConfig<'_>) -> Tensor {
+        let smoothing = config.label_smoothing;
+        assert!((0.0..=1.0).contains(&smoothing), "cross_entropy: a label smoothing of {smoothing}");
         let op = CrossEntropy {
             reduction: config.reduction,
             target: match target.spec().dtype {

@@ -54,10 +54,10 @@ impl Resize {
     /// What becomes of an image of `[h, w]`.
     ///
     /// # Panics
-    /// When a factor is no positive number.
+    /// When a factor is no positive number, or a size above 2^31 - 1.
     #[track_caller]
     pub(crate) fn resolve(self, image: [usize; 2]) -> [Resized; 2] {
-        [0, 1].map(|axis| match self {
+        let resized = [0, 1].map(|axis| match self {
             Resize::Size(size) => Resized { from: image[axis], to: size[axis], factor: None },
             Resize::ScaleFactor(factors) => {
                 let factor = factors[axis];
@@ -68,7 +68,15 @@ impl Resize {
                     factor: Some(factor),
                 }
             }
-        })
+        });
+        for Resized { to, .. } in resized {
+            assert!(
+                i32::try_from(to).is_ok(),
+                "resampling to {to} elements along an axis: at most {}",
+                i32::MAX
+            );
+        }
+        resized
     }
 }
 

@@ -141,7 +141,7 @@ impl UpsampleBilinear2d {
         if !self.positions.iter().all(fits) {
             return expected(format!("sizes and units of positions below {LARGEST}"));
         }
-        if self.around(x.shape).iter().product::<usize>() > LARGEST_WINDOW {
+        if self.around(x.shape).iter().fold(1, |a: usize, &b| a.saturating_mul(b)) > LARGEST_WINDOW {
             return expected(format!("at most {LARGEST_WINDOW} results around an element"));
         }
         Ok(x.shape.with(2, self.size[0]).with(3, self.size[1]))

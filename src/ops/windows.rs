@@ -183,9 +183,12 @@ impl Parts {
         if p == 0 || q == 0 {
             return expected("output sizes of at least 1");
         }
+        if p.max(q) > i32::MAX as usize {
+            return expected(format!("output sizes of at most {}", i32::MAX));
+        }
         let image = [x.shape[2], x.shape[3]];
         let area = |sizes: [usize; 2], counts: [usize; 2]| {
-            longest_part(sizes[0], counts[0]) * longest_part(sizes[1], counts[1])
+            longest_part(sizes[0], counts[0]).saturating_mul(longest_part(sizes[1], counts[1]))
         };
         if area(image, self.output_size) > LARGEST_WINDOW || area(self.output_size, image) > LARGEST_WINDOW {
             return expected(format!(

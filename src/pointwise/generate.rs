@@ -22,7 +22,7 @@ use super::functions;
 use super::runs::{Run, runs};
 use super::{Arg, Divisor, Function, MAX_FUSED_SCALARS, Pointwise};
 use crate::kernel::{
-    Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamType, Target, TargetClass,
+    Access, Author, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamType, Target, TargetClass,
 };
 use crate::op::Io;
 use crate::shape::{MAX_RANK, Shape, Spec};
@@ -224,6 +224,7 @@ fn kernel(chain: &Pointwise, inputs: &[Input], sizes: usize, width: Width, sum: 
         source: Cow::Owned(source(chain, inputs, &params, width, sum)),
         bindings: bindings.collect(),
         params: Cow::Owned(params),
+        author: Author::Recurve,
     }
 }
 

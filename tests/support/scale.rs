@@ -1,7 +1,7 @@
 //! An op with kernels of the test's choice: y = factor · x, by kernels that fit or do not, are slow, or wrong.
 
 use recurve::kernel::{
-    Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamMember, ParamType, Target,
+    Access, Author, Bind, Candidate, Dispatch, Kernel, KernelRef, Needs, ParamMember, ParamType, Target,
 };
 use recurve::op::{Cost, Expected, GradIo, Io, Op, RefIo, Scalar, Tolerance, expected};
 use recurve::{Spec, Tensor};
@@ -69,6 +69,7 @@ fn kernel(name: &'static str, source: &'static str) -> Arc<Kernel> {
         ]
         .into(),
         bindings: vec![("x", Access::Read), ("y", Access::ReadWrite)].into(),
+        author: Author::User,
     })
 }
 
