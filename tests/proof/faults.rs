@@ -1,7 +1,7 @@
 //! What goes wrong comes back as a typed error: no panic, no hang, no wrong numbers.
 
 use crate::adapters;
-use recurve::kernel::{Access, Bind, Candidate, Dispatch, Kernel, KernelRef, Misfit, Target};
+use recurve::kernel::{Access, Author, Bind, Candidate, Dispatch, Kernel, KernelRef, Misfit, Target};
 use recurve::op::{Expected, GradIo, Io, Op, RefIo, Tolerance};
 use recurve::ops::cross_entropy::CrossEntropyConfig;
 use recurve::{Adam, AdamConfig, Clip, Device, Error, Init, Params, Pick, Sgd, SgdConfig, Spec, Tensor};
@@ -316,6 +316,7 @@ impl Op for Bad {
             source: Cow::Owned(format!("{head}{body}")),
             params: Cow::Borrowed(&[("n", recurve::kernel::ParamType::U32)]),
             bindings: Cow::Borrowed(&[("y", Access::ReadWrite)]),
+            author: Author::User,
         };
         let dispatch =
             Dispatch::new(KernelRef::Generated(Arc::new(kernel)), vec![0; 4]).bind(&[Bind::Output(0)]);
