@@ -56,14 +56,23 @@ impl Device {
     /// When `labels` does not have as many values as `shape` has elements.
     #[track_caller]
     pub fn indices(&self, labels: &[i64], shape: impl Into<Shape>) -> Tensor {
+        self.labels_ignoring(labels, shape, -100)
+    }
+
+    /// [`indices`](Device::indices) with another mark than -100 for what a loss ignores (PyTorch's `ignore_index`).
+    ///
+    /// # Panics
+    /// When `labels` does not have as many values as `shape` has elements.
+    #[track_caller]
+    pub fn labels_ignoring(&self, labels: &[i64], shape: impl Into<Shape>, ignore_index: i64) -> Tensor {
         let shape = shape.into();
         assert_eq!(labels.len(), shape.elements(), "values for a tensor of shape {shape}");
         let spec = Spec::u32(shape);
         let mut kept = Vec::with_capacity(labels.len());
         for (index, &label) in labels.iter().enumerate() {
-            match (label, u32::try_from(label)) {
-                (-100, _) => kept.push(IGNORE_INDEX),
-                (_, Ok(v)) if v != IGNORE_INDEX => kept.push(v),
+            match u32::try_from(label) {
+                _ if label == ignore_index => kept.push(IGNORE_INDEX),
+                Ok(v) if v != IGNORE_INDEX => kept.push(v),
                 _ => {
                     let classes = IGNORE_INDEX as u64;
                     return Tensor::failed(self, spec, Error::Label { label, index, classes });

@@ -169,8 +169,8 @@ impl<'a> Stage<'a> {
     /// Labels, with `ignored` as the ignore mark.
     fn labels(&self, name: &str, ignored: i64) -> Tensor {
         let stored = self.stored(name);
-        let label = |&v: &f64| if v as i64 == ignored { -100 } else { v as i64 };
-        self.device.indices(&stored.data.iter().map(label).collect::<Vec<_>>(), &stored.shape[..])
+        let labels: Vec<i64> = stored.data.iter().map(|&v| v as i64).collect();
+        self.device.labels_ignoring(&labels, &stored.shape[..], ignored)
     }
 
     /// Reads the outputs and, through the upstream gradients of those that have one, the gradients.
