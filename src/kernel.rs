@@ -453,3 +453,16 @@ impl Target {
         self.class == TargetClass::Software && self.subgroup == Some((8, 8)) && self.int64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Author;
+
+    #[test]
+    fn only_modules_of_this_crate_are_its_own() {
+        assert_eq!(Author::of_module(module_path!()), Author::Recurve);
+        for module in ["recurve", "recurve_layers::conv", "my_net::recurve::", ""] {
+            assert_eq!(Author::of_module(module), Author::User, "{module}");
+        }
+    }
+}

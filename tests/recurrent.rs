@@ -179,7 +179,7 @@ fn cells_are_networks_of_one_step() {
     for dev in devices() {
         let (x, h, c) =
             (values(&dev, &[3, 4]), values(&dev, &[3, 5]), values(&dev, &[3, 5]).mul_scalar(-0.5));
-        // Whatever is registered in the same order from the same seed gets the same values.
+        // Parameters are registered in the same order, under names that differ by `_l0`.
         let (one, other) = (Params::new(&dev, 7), Params::new(&dev, 7));
         let copy = || {
             for (a, b) in one.named().iter().zip(other.named()) {

@@ -110,35 +110,6 @@ impl Rnn {
         let cell = if nonlinearity == Nonlinearity::Tanh { Cell::Tanh } else { Cell::Relu };
         Rnn { layers: Layers::new(scope, cell, [input_size, hidden_size], None, config) }
     }
-
-    /// A sequence `[T, B, input_size]` becomes the states of the last layer `[T, B, directions·hidden_size]`; beside
-    /// them are each layer's last states `[layers·directions, B, hidden_size]`. `initial` are the states to begin with,
-    /// 0 if not given; pass on the last ones to go on with a sequence (`detach` them to cut the gradient there).
-    ///
-    /// # Panics
-    /// When a shape is another.
-    #[track_caller]
-    pub fn forward(&self, x: &Tensor, initial: Option<&Tensor>, mode: Mode) -> (Tensor, Tensor) {
-        let (y, h, _) = self.layers.run(x, initial.map(|h| (h, None)), None, mode);
-        (y, h)
-    }
-
-    /// As [`forward`](Rnn::forward), for sequences of different lengths, filled up at the end: results past a sequence's
-    /// end are 0 and its last states are those of its own last step. (PyTorch: packed sequences.)
-    ///
-    /// # Panics
-    /// When a shape is another, or a length is not in 1..=T.
-    #[track_caller]
-    pub fn forward_lengths(
-        &self,
-        x: &Tensor,
-        lengths: &[usize],
-        initial: Option<&Tensor>,
-        mode: Mode,
-    ) -> (Tensor, Tensor) {
-        let (y, h, _) = self.layers.run(x, initial.map(|h| (h, None)), Some(lengths), mode);
-        (y, h)
-    }
 }
 
 impl Gru {
@@ -157,33 +128,44 @@ impl Gru {
         let cell = if reset == Reset::AfterProduct { Cell::Gru } else { Cell::GruResetBefore };
         Gru { layers: Layers::new(scope, cell, [input_size, hidden_size], None, config) }
     }
-
-    /// As [`Rnn::forward`].
-    ///
-    /// # Panics
-    /// When a shape is another.
-    #[track_caller]
-    pub fn forward(&self, x: &Tensor, initial: Option<&Tensor>, mode: Mode) -> (Tensor, Tensor) {
-        let (y, h, _) = self.layers.run(x, initial.map(|h| (h, None)), None, mode);
-        (y, h)
-    }
-
-    /// As [`Rnn::forward_lengths`].
-    ///
-    /// # Panics
-    /// When a shape is another, or a length is not in 1..=T.
-    #[track_caller]
-    pub fn forward_lengths(
-        &self,
-        x: &Tensor,
-        lengths: &[usize],
-        initial: Option<&Tensor>,
-        mode: Mode,
-    ) -> (Tensor, Tensor) {
-        let (y, h, _) = self.layers.run(x, initial.map(|h| (h, None)), Some(lengths), mode);
-        (y, h)
-    }
 }
+
+macro_rules! one_state {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// A sequence `[T, B, input_size]` becomes the states of the last layer `[T, B, directions·hidden_size]`; beside
+            /// them are each layer's last states `[layers·directions, B, hidden_size]`. `initial` are the states to begin with,
+            /// 0 if not given; pass on the last ones to go on with a sequence (`detach` them to cut the gradient there).
+            ///
+            /// # Panics
+            /// When a shape is another.
+            #[track_caller]
+            pub fn forward(&self, x: &Tensor, initial: Option<&Tensor>, mode: Mode) -> (Tensor, Tensor) {
+                let (y, h, _) = self.layers.run(x, initial.map(|h| (h, None)), None, mode);
+                (y, h)
+            }
+
+            /// As [`forward`](Self::forward), for sequences of different lengths, filled up at the end: results past a sequence's
+            /// end are 0 and its last states are those of its own last step. (PyTorch: packed sequences.)
+            ///
+            /// # Panics
+            /// When a shape is another, or a length is not in 1..=T.
+            #[track_caller]
+            pub fn forward_lengths(
+                &self,
+                x: &Tensor,
+                lengths: &[usize],
+                initial: Option<&Tensor>,
+                mode: Mode,
+            ) -> (Tensor, Tensor) {
+                let (y, h, _) = self.layers.run(x, initial.map(|h| (h, None)), Some(lengths), mode);
+                (y, h)
+            }
+        }
+    )*};
+}
+
+one_state!(Rnn, Gru);
 
 impl Lstm {
     /// Registers parameters as [`Rnn::new`] does, and `weight_hr_l0` for projections, `peepholes_l0` `[3, H]` (of the

@@ -246,7 +246,7 @@ impl Op for Recurrent {
     fn grad(&self, g: &GradIo<'_>) -> Vec<Option<Tensor>> {
         let s = Sizes::of(g.outputs[0].spec());
         let at = self.optional();
-        let [x, w, h0] = &g.inputs[..3] else { unreachable!("three inputs") };
+        let [_, w, h0] = &g.inputs[..3] else { unreachable!("three inputs") };
         let (h, gates) = (&g.outputs[0], self.gates_output().map(|o| &g.outputs[o]));
         let dh = g.dy[0].clone().unwrap_or_else(|| zeros_like(h));
         let dc = if self.cell.has_c() { g.dy[1].clone() } else { None };
@@ -274,7 +274,7 @@ impl Op for Recurrent {
             _ => product(da, &h_before),
         });
         let mut all = vec![None; g.inputs.len()];
-        all[0] = Some(dx.reshape(x.shape()));
+        all[0] = Some(dx.clone());
         all[1] = dw;
         all[2] = Some(dh0.clone());
         if let Some(c0) = at.c0 {
@@ -347,7 +347,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Values of a mask: 0 or 1.
+/// Values of a mask: some of these are 0.
 const MASK: Fill = Fill::Ties;
 
 impl Recurrent {

@@ -23,35 +23,30 @@ fn product_transposed(w: &[f64], first: usize, v: &[f64], h: usize) -> Vec<f64> 
     sum
 }
 
-/// What one sequence of a batch writes: tensors `[T, vectors·H]` behind one another, then `[vectors·H]`.
-struct Layout {
-    h: usize,
-    t: usize,
-}
-
-impl Layout {
-    /// Computes each sequence's values with `f(b, values)`, and copies them to where they belong: into the tensors
-    /// `outputs`, each `[T, B, ..]` or `[B, ..]`.
-    fn run(&self, b: usize, work: usize, outputs: &mut [(&mut [f64], bool)], f: impl Fn(usize, &mut [f64]) + Sync) {
-        if b == 0 {
-            return;
-        }
-        let row = outputs.iter().map(|o| o.0.len() / b).sum();
-        let mut all = vec![0.0; b * row];
-        crate::parallel::rows(&mut all, row, work, &f);
-        let mut at = 0;
-        for (output, timed) in outputs {
-            let len = output.len() / b;
-            let steps = if *timed { self.t } else { 1 };
-            let wide = len / steps.max(1);
-            for (sequence, values) in all.chunks(row.max(1)).enumerate() {
-                for (t, values) in values[at..at + len].chunks(wide.max(1)).enumerate() {
-                    output[(t * b + sequence) * wide..][..wide].copy_from_slice(values);
-                }
+/// Computes the values of each of `b` sequences with `f(sequence, values)`, and copies them to where they belong: into
+/// `outputs`, which lie behind one another in `values`. Each is `[T, B, ..]`, or `[B, ..]` where it comes with `false`.
+fn by_sequence(
+    [t, b]: [usize; 2],
+    work: usize,
+    outputs: &mut [(&mut [f64], bool)],
+    f: impl Fn(usize, &mut [f64]) + Sync,
+) {
+    let row: usize = outputs.iter().map(|o| o.0.len()).sum::<usize>() / b.max(1);
+    if row == 0 {
+        return;
+    }
+    let mut all = vec![0.0; b * row];
+    crate::parallel::rows(&mut all, row, work, &f);
+    let mut at = 0;
+    for (output, timed) in outputs {
+        let len = output.len() / b;
+        let wide = if *timed { len / t } else { len };
+        for (sequence, values) in all.chunks(row).enumerate() {
+            for (step, values) in values[at..at + len].chunks(wide.max(1)).enumerate() {
+                output[(step * b + sequence) * wide..][..wide].copy_from_slice(values);
             }
-            at += len;
         }
-        debug_assert!(self.h > 0 || row == 0);
+        at += len;
     }
 }
 
@@ -69,7 +64,7 @@ pub(super) fn forward(op: Recurrent, io: &mut RefIo<'_>) {
     let extra = at.extra.map_or(&[][..], |i| inputs[i].data);
     let mut outputs: Vec<_> = io.outputs.iter_mut().map(|o| (&mut *o.data, true)).collect();
     let work = 2 * s.t * cell.gates() * h * h;
-    Layout { h, t: s.t }.run(s.b, work, &mut outputs, |b, values| {
+    by_sequence([s.t, s.b], work, &mut outputs, |b, values| {
         let (hs, rest) = values.split_at_mut(s.t * h);
         let (cs, saved) = rest.split_at_mut(if cell.has_c() { s.t * h } else { 0 });
         let mut state = vector(h0, b, h).to_vec();
@@ -147,7 +142,7 @@ pub(super) fn backward(op: RecurrentBackward, io: &mut RefIo<'_>) {
     let work = 2 * s.t * g * h;
     // dx, dh0, dc0 and, for the GRU, what the recurrent product gets.
     let mut outputs: Vec<_> = io.outputs.iter_mut().map(|o| (o.shape.rank() == 3, o)).map(|(t, o)| (&mut *o.data, t)).collect();
-    Layout { h, t: s.t }.run(s.b, work, &mut outputs, |b, values| {
+    by_sequence([s.t, s.b], work, &mut outputs, |b, values| {
         let (dx, rest) = values.split_at_mut(s.t * g);
         let (dh0, rest) = rest.split_at_mut(h);
         let (dc0, da) = rest.split_at_mut(if of.cell.has_c() { h } else { 0 });
