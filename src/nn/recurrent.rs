@@ -2,9 +2,10 @@
 
 use super::{Dropout, Mode};
 use crate::ops::matmul::Layout;
-use crate::ops::recurrent::{Cell, Direction, Recurrent, Steps};
+use crate::ops::recurrent::{Cell, Direction, Recurrent, Saves, Steps};
 use crate::params::{Init, Param, Scope};
 use crate::tensor::Tensor;
+use crate::trace::builds_graph;
 
 /// The function of a plain recurrent network's step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -410,7 +411,8 @@ impl Sequence {
         let inputs: Vec<&Tensor> =
             [&gates, &w, &h0].into_iter().chain(optional.into_iter().flatten()).collect();
         let steps = if lengths.is_some() { Steps::Masked } else { Steps::All };
-        let states = Tensor::apply(Recurrent { cell: self.cell, direction, steps }, &inputs, &[]);
+        let saves = if builds_graph(&inputs) { Saves::Gates } else { Saves::Nothing };
+        let states = Tensor::apply(Recurrent { cell: self.cell, direction, steps, saves }, &inputs, &[]);
         let h = match &projection {
             Some(projection) => states[0].matmul_stored(Layout::AsIs, projection, Layout::Transposed),
             None => states[0].clone(),
