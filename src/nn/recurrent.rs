@@ -3,7 +3,7 @@
 mod config;
 mod weights;
 
-pub use config::{LstmOptions, LstmState, Nonlinearity, RecurrentConfig, RecurrentInit, Reset};
+pub use config::{InitialState, LstmOptions, LstmState, Nonlinearity, RecurrentConfig, RecurrentInit, Reset};
 pub(super) use weights::Sizes;
 pub use weights::Weights;
 
@@ -75,8 +75,9 @@ macro_rules! one_state {
     ($($name:ident),*) => {$(
         impl $name {
             /// A sequence `[T, B, input_size]` becomes the states of the last layer `[T, B, directions·hidden_size]`; beside
-            /// them are each layer's last states `[layers·directions, B, hidden_size]`. `initial` are the states to begin with,
-            /// 0 if not given; pass on the last ones to go on with a sequence (`detach` them to cut the gradient there).
+            /// them are each layer's last states `[layers·directions, B, hidden_size]`. `initial` are the states to begin with; if
+            /// not given, they are 0 or learned ([`InitialState`]). Pass on the last ones to go on with a sequence (`detach` them
+            /// to cut the gradient there).
             ///
             /// # Panics
             /// When a shape is another.
@@ -235,7 +236,10 @@ impl Layers {
             for (direction, weights) in [Direction::Forward, Direction::Reverse].into_iter().zip(layer) {
                 let nth = last_h.len();
                 let of = |states: &Tensor| states.narrow(0, nth, 1).reshape([b, states.shape()[2]]);
-                let first = initial.map(|(h, c)| (of(h), c.map(of)));
+                let first = match initial {
+                    Some((h, c)) => Some((of(h), c.map(of))),
+                    None => weights.learned(b),
+                };
                 let sequence = Sequence { cell: self.cell, hidden: self.hidden_size, direction };
                 let result = sequence.states(&x, weights, first, lengths.as_ref());
                 let last = if direction == Direction::Forward { t - 1 } else { 0 };

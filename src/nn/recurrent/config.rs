@@ -36,6 +36,18 @@ pub enum RecurrentInit {
     },
 }
 
+/// The states that sequences begin with where none are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum InitialState {
+    /// 0.
+    #[default]
+    Zero,
+    /// Parameters, the same for all sequences of a batch: `h0_l0` `[H]` (or of length proj_size) and, of an LSTM, `c0_l0`
+    /// `[H]`, for each layer and direction (`h0_l1_reverse`). They start at 0. PyTorch has no such option; its users
+    /// register parameters of their own.
+    Learned,
+}
+
 /// Options that all recurrent networks have, with PyTorch's defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RecurrentConfig {
@@ -51,6 +63,8 @@ pub struct RecurrentConfig {
     pub bidirectional: bool,
     /// What `weight_hh` starts with.
     pub recurrent_init: RecurrentInit,
+    /// The states that sequences begin with where none are given.
+    pub initial_state: InitialState,
 }
 
 impl Default for RecurrentConfig {
@@ -62,6 +76,7 @@ impl Default for RecurrentConfig {
             dropout: 0.0,
             bidirectional: false,
             recurrent_init: RecurrentInit::Uniform,
+            initial_state: InitialState::Zero,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Parameters of recurrent networks: their names, shapes and initial values.
 
-use super::{LstmOptions, RecurrentConfig, RecurrentInit};
+use super::{InitialState, LstmOptions, RecurrentConfig, RecurrentInit};
 use crate::ops::recurrent::Cell;
 use crate::params::{Init, Param, Scope};
+use crate::tensor::Tensor;
 
 /// The parameters of one layer in one direction.
 #[derive(Clone, Debug)]
@@ -17,6 +18,10 @@ pub struct Weights {
     pub weight_hr: Option<Param>,
     /// `[3, H]`.
     pub peepholes: Option<Param>,
+    /// `[H]`, or of proj_size elements: with [`InitialState::Learned`].
+    pub h0: Option<Param>,
+    /// `[H]`: the same of an LSTM's second state.
+    pub c0: Option<Param>,
 }
 
 /// Lengths of the vectors that a layer works on.
@@ -61,6 +66,7 @@ impl Weights {
                 _ => uniform.clone(),
             }),
         };
+        let learned = config.initial_state == InitialState::Learned;
         assert!(
             config.bias || options.forget_bias.is_none(),
             "a bias of the forget gate in a network without biases"
@@ -74,7 +80,15 @@ impl Weights {
             }),
             weight_hr: proj.map(|p| param("weight_hr", &[p, hidden], uniform.clone())),
             peepholes: options.peepholes.then(|| param("peepholes", &[3, hidden], uniform.clone())),
+            h0: learned.then(|| param("h0", &[sizes.state()], Init::Zeros)),
+            c0: (learned && cell.has_c()).then(|| param("c0", &[hidden], Init::Zeros)),
         }
+    }
+
+    /// The states that sequences begin with where none are given, for `b` of them, if they are learned.
+    pub(super) fn learned(&self, b: usize) -> Option<(Tensor, Option<Tensor>)> {
+        let rows = |p: &Param| p.tensor().expand([b, p.shape()[0]]);
+        self.h0.as_ref().map(|h0| (rows(h0), self.c0.as_ref().map(rows)))
     }
 }
 
