@@ -2,6 +2,8 @@
 
 #[path = "recurrent/initial.rs"]
 mod initial;
+#[path = "recurrent/replay.rs"]
+mod replay;
 mod support;
 
 use recurve::nn::recurrent::Nonlinearity;
