@@ -74,8 +74,16 @@ fn samples(path: &Path) -> Result<Vec<f32>, Box<dyn Error>> {
     Ok(wav.mono())
 }
 
-/// Probabilities of speech, chunk by chunk, and the states at the end.
-fn heard(dev: &Device, samples: &[f32]) -> Result<(Vec<f32>, [Vec<f32>; 2]), Box<dyn Error>> {
+/// What the network makes of a sound.
+struct Heard {
+    /// Of speech, by chunk.
+    probabilities: Vec<f32>,
+    /// h and c at the end.
+    state: [Vec<f32>; 2],
+}
+
+/// Listens chunk by chunk, and says how long that takes.
+fn listen(dev: &Device, samples: &[f32]) -> Result<Heard, Box<dyn Error>> {
     let vad = Vad::load(dev, &data("silero-vad/silero_vad_16k_from_onnx.safetensors"))?;
     let mut stream = vad.stream();
     let (mut probabilities, mut times) = (Vec::new(), Vec::new());
@@ -98,16 +106,16 @@ fn heard(dev: &Device, samples: &[f32]) -> Result<(Vec<f32>, [Vec<f32>; 2]), Box
             milliseconds(times[0]),
         );
     }
-    Ok((probabilities, state))
+    Ok(Heard { probabilities, state })
 }
 
 /// Speech in a recording of the user's.
 fn recording(dev: &Device, path: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     let samples = samples(path)?;
-    let (probabilities, _) = heard(dev, &samples)?;
+    let Heard { probabilities, .. } = listen(dev, &samples)?;
     let found = segments(&probabilities);
-    let total: f64 = found.iter().map(|s| s.end - s.start).sum();
-    println!("{total:.1} of {:.1} s are speech:", samples.len() as f64 / f64::from(SAMPLE_RATE));
+    let total = found.iter().fold(0.0, |sum, s| sum + s.end - s.start);
+    println!("{total:.1} of {:.1} s are speech", samples.len() as f64 / f64::from(SAMPLE_RATE));
     for s in &found {
         println!("  {:8.2} to {:8.2} s", s.start, s.end);
     }
@@ -123,7 +131,7 @@ fn digits(dev: &Device, out: &Path) -> Result<(), Box<dyn Error>> {
     let samples = samples(&data("digits/digits_6speakers_16k.wav"))?;
     let (digits, expected) = (reference::digits()?, Voice::load()?);
     println!("voice activity: {} digits by six speakers", digits.len());
-    let (probabilities, state) = heard(dev, &samples)?;
+    let Heard { probabilities, state } = listen(dev, &samples)?;
     println!(
         "  largest difference from the reference: {:.1e} of the probabilities, {:.1e} of the last states",
         largest_difference(&probabilities, &expected.probabilities),

@@ -23,13 +23,12 @@ pub fn listening(
     }
     let seconds = samples.len() as f64 / f64::from(SAMPLE_RATE);
     let width = ((48.0 * seconds) as i32).clamp(1000, 2400);
-    const HEAD: i32 = 74;
     const WAVE: i32 = 180;
     const CHART: i32 = 290;
     // The chart's own space for its numbers, so that both share their times.
     let (left, plot) = (MARGIN + 70, width - 84);
-    let (top, size) =
-        (TITLE + HEAD, ((width + 2 * MARGIN) as u32, (TITLE + HEAD + WAVE + 14 + CHART + MARGIN) as u32));
+    let top = TITLE + if digits.is_empty() { 36 } else { 74 };
+    let size = ((width + 2 * MARGIN) as u32, (top + WAVE + 14 + CHART + MARGIN) as u32);
     let x = |time: f64| left + (time / seconds * f64::from(plot)).round() as i32;
     picture(path, title, size, |area| {
         text(area, "Sound, and where speech is heard (green)", (MARGIN, TITLE + 10), 20, INK, HPos::Left)?;
@@ -75,7 +74,8 @@ fn wave(area: &Area<'_>, samples: &[f32], (left, top): (i32, i32), (width, heigh
     for column in 0..columns {
         let from = column * samples.len() / columns;
         let to = ((column + 1) * samples.len() / columns).clamp(from + 1, samples.len());
-        let part = &samples[from..to];
+        // From the sample before on, so that a line is seen where there are few.
+        let part = &samples[from.saturating_sub(1)..to];
         let low = part.iter().copied().fold(f32::INFINITY, f32::min);
         let high = part.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let y = |v: f32| top + height / 2 - (scale * v).round() as i32;

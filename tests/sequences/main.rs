@@ -3,6 +3,9 @@
 #[path = "../../examples/support/mod.rs"]
 mod support;
 
+#[path = "../support/mod.rs"]
+mod adapters;
+
 mod speech;
 mod vowels;
 

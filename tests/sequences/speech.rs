@@ -8,18 +8,16 @@ mod reference;
 mod segments;
 #[path = "../../examples/speech/sheets.rs"]
 mod sheets;
-#[path = "../support/mod.rs"]
-mod tests_support;
 #[path = "../../examples/speech/vad.rs"]
 mod vad;
 
+use crate::adapters::devices;
 use crate::{device, folder};
 use g2p::G2p;
 use recurve::Device;
 use recurve::data::Wav;
 use reference::{TRACED, Trace, Voice, data, largest_difference};
 use segments::{CHUNK_SECONDS, Segment, agreement, segments};
-use tests_support::devices;
 use vad::{CHUNK, SAMPLE_RATE, Vad};
 
 /// Nearly two seconds: silence, then the first digit.

@@ -4,11 +4,10 @@
 mod net;
 #[path = "../../examples/vowels/sheets.rs"]
 mod sheets;
-#[path = "../support/mod.rs"]
-mod tests_support;
 #[path = "../../examples/vowels/utterances.rs"]
 mod utterances;
 
+use crate::adapters::devices;
 use crate::{device, folder};
 use net::{Kind, Net};
 use recurve::nn::Mode;
@@ -46,7 +45,7 @@ fn a_plain_network_recognises_speakers() {
 fn an_utterance_alone_gives_what_it_gives_in_a_batch() {
     let [train, _] = load();
     let some: Vec<usize> = (0..270).step_by(34).collect();
-    for dev in tests_support::devices() {
+    for dev in devices() {
         for kind in Kind::ALL {
             let net = Net::new(&Params::new(&dev, 1), kind, 12, 9);
             let logits = |batch| no_grad(|| net.forward(&batch, Mode::Eval)).to_vec().unwrap();
