@@ -221,6 +221,11 @@ pub fn no_grad<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// Whether gradients may be asked of an op with such operands.
+pub(crate) fn builds_graph(inputs: &[&Tensor]) -> bool {
+    NO_GRAD.get() == 0 && inputs.iter().any(|t| t.needs_grad())
+}
+
 /// Appends a node and returns its results. Operands pending on another thread's trace are run first.
 pub(crate) fn append(
     device: &Device,
@@ -241,7 +246,7 @@ pub(crate) fn append(
             node.outputs[*output].pins.fetch_add(1, Ordering::AcqRel);
         }
     }
-    let needs_grad = NO_GRAD.get() == 0 && op.updates().is_empty() && inputs.iter().any(|t| t.needs_grad());
+    let needs_grad = op.updates().is_empty() && builds_graph(inputs);
     let labels = inputs.first().filter(|_| op.alias()).and_then(|t| t.labels());
     let state = |&spec| OutputState {
         spec,

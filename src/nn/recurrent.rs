@@ -9,9 +9,10 @@ pub use weights::Weights;
 
 use super::{Dropout, Mode};
 use crate::ops::matmul::Layout;
-use crate::ops::recurrent::{Cell, Direction, Recurrent, Steps};
+use crate::ops::recurrent::{Cell, Direction, Recurrent, Saves, Steps};
 use crate::params::{Param, Scope};
 use crate::tensor::Tensor;
+use crate::trace::builds_graph;
 
 /// A plain recurrent network. PyTorch's `RNN`.
 #[derive(Clone, Debug)]
@@ -275,17 +276,17 @@ impl Sequence {
     ) -> States {
         let (t, b, h, direction) = (x.shape()[0], x.shape()[1], self.hidden, self.direction);
         let zeros = || x.device().full(0.0, [b, h]);
-        let mut gates = x.matmul_stored(Layout::AsIs, &weights.weight_ih.tensor(), Layout::Transposed);
         // Of a GRU's n the recurrent bias goes with the recurrent product; all others can be added at once.
         let mut bias_n = None;
-        if let Some((bias_ih, bias_hh)) = &weights.bias {
+        let bias = weights.bias.as_ref().map(|(bias_ih, bias_hh)| {
             let mut bias = bias_hh.tensor();
             if self.cell == Cell::Gru {
                 bias_n = Some(bias.narrow(0, 2 * h, h));
                 bias = bias.narrow(0, 0, 2 * h).pad(&[(0, h)], 0.0);
             }
-            gates = gates.add(&bias_ih.tensor().add(&bias));
-        }
+            bias_ih.tensor().add(&bias)
+        });
+        let mut gates = x.linear(&weights.weight_ih.tensor(), bias.as_ref());
         let bias_n = (self.cell == Cell::Gru).then(|| bias_n.unwrap_or_else(|| x.device().full(0.0, [h])));
         let (h0, c0) = first.unzip();
         let c0 = c0.flatten().unwrap_or_else(zeros);
@@ -314,7 +315,8 @@ impl Sequence {
         let inputs: Vec<&Tensor> =
             [&gates, &w, &h0].into_iter().chain(optional.into_iter().flatten()).collect();
         let steps = if lengths.is_some() { Steps::Masked } else { Steps::All };
-        let states = Tensor::apply(Recurrent { cell: self.cell, direction, steps }, &inputs, &[]);
+        let saves = if builds_graph(&inputs) { Saves::Gates } else { Saves::Nothing };
+        let states = Tensor::apply(Recurrent { cell: self.cell, direction, steps, saves }, &inputs, &[]);
         let h = match &projection {
             Some(projection) => states[0].matmul_stored(Layout::AsIs, projection, Layout::Transposed),
             None => states[0].clone(),

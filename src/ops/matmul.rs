@@ -14,7 +14,7 @@ mod gemv;
 mod wide;
 mod workgroup_tile;
 
-pub(in crate::ops) use wide::{OctetTile, octet_tiles, subgroup8};
+pub(in crate::ops) use wide::{OctetTile, octet_tiles, pack_panels, subgroup8};
 use wide::Wide;
 
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};
@@ -262,6 +262,25 @@ impl Tensor {
             return Tensor::apply1(op, &[&flat, other], &[]).reshape(sa.with(last, b.size(sb).1));
         }
         Tensor::apply1(op, &[self, other], &[])
+    }
+
+    /// A linear layer: `[.., I]` with a weight `[O, I]` gives `x·Wᵀ + b`, `[.., O]`. (PyTorch's `functional.linear`.)
+    ///
+    /// # Panics
+    /// As [`Tensor::matmul`], and when the bias is not `[O]`.
+    #[track_caller]
+    pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        let shape = self.shape();
+        let Some(bias) = bias else { return self.matmul_stored(Layout::AsIs, weight, Layout::Transposed) };
+        if shape.rank() <= 2 {
+            return self.matmul_stored(Layout::AsIs, weight, Layout::Transposed).add(bias);
+        }
+        // Added to rows, the bias is a part of the product.
+        let last = shape.rank() - 1;
+        let rows = self.reshape([shape.span(0, last), shape[last]]);
+        let y = rows.matmul_stored(Layout::AsIs, weight, Layout::Transposed).add(bias);
+        let columns = y.shape()[1];
+        y.reshape(shape.with(last, columns))
     }
 }
 

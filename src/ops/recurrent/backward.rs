@@ -1,8 +1,9 @@
 //! The gradient of [`Recurrent`], back through time (Werbos 1990). The loop over steps computes only what flows into gates
 //! and states; the gradients of the weights are large products over all steps, outside of it.
 
-use super::{Cell, Direction, MASK, Recurrent, Sizes, Steps, kernels, reference};
-use crate::kernel::{Candidate, Target};
+use super::{Cell, Direction, MASK, Recurrent, Saves, Sizes, Steps, octets, persistent, reference, steps};
+use super::steps::Shape;
+use crate::kernel::{Candidate, Target, TargetClass};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{DType, Spec};
 use crate::tensor::Tensor;
@@ -117,8 +118,19 @@ impl Op for RecurrentBackward {
         vec![None; g.inputs.len()]
     }
 
-    fn kernels(&self, io: Io<'_>, _: &Target) -> Vec<Candidate> {
-        vec![kernels::steps_backward(*self, Sizes::of(io.inputs[2]))]
+    fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
+        let s = Sizes::of(io.inputs[2]);
+        let mut all = Vec::new();
+        if target.software_subgroup8() {
+            all.extend(octets::backward(*self, s));
+        }
+        let mut steps: Vec<Candidate> =
+            Shape::all(target, s.b).map(|shape| steps::steps_backward(*self, s, shape)).into();
+        let persistent = persistent::backward(*self, s);
+        let first = target.class == TargetClass::Hardware && persistent::suits(self.of.cell, s);
+        steps.splice(if first { 0..0 } else { 1..1 }, persistent);
+        all.extend(steps);
+        all
     }
 
     fn tolerance(&self, io: Io<'_>, _: usize) -> Tolerance {
@@ -139,9 +151,12 @@ pub(super) fn cases(cell: Cell) -> Vec<Case> {
         (Direction::Reverse, Steps::Masked, Flow::Given, [4, 3, 9]),
         (Direction::Forward, Steps::Masked, Flow::Given, [1, 70, 3]),
         (Direction::Reverse, Steps::All, Flow::Absent, [40, 1, 33]),
+        (Direction::Reverse, Steps::Masked, Flow::Given, [5, 33, 72]),
+        (Direction::Forward, Steps::All, Flow::Absent, [3, 7, 40]),
     ] {
         let dc = if cell.has_c() { dc } else { Flow::Absent };
-        let op = RecurrentBackward { of: Recurrent { cell, direction, steps }, dc };
+        let of = Recurrent { cell, direction, steps, saves: Saves::Gates };
+        let op = RecurrentBackward { of, dc };
         let specs = op.inputs(Sizes { t, b, h });
         let shapes: Vec<&[usize]> = specs.iter().map(|s| s.shape.dims()).collect();
         let mut case = Case::new(op, &shapes).fill(Fill::Uniform { low: -0.9, high: 0.9 });
