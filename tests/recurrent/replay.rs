@@ -51,14 +51,14 @@ fn a_step_is_one_dispatch_each_way() {
                 }
             };
             let more = |make: &dyn Fn(&Params) -> Box<dyn Fn(&Tensor) -> Tensor>| {
-                dispatches(&dev, 16, width, make) - dispatches(&dev, 8, width, make)
+                dispatches(&dev, 56, width, make) - dispatches(&dev, 48, width, make)
             };
             let name = dev.name();
             assert_eq!(more(&lstm), 16, "{name}: dispatches of 8 more steps of an LSTM of {width}");
             assert_eq!(more(&gru(Reset::AfterProduct)), 16, "{name}: of a GRU of {width}");
             assert_eq!(
                 more(&gru(Reset::BeforeProduct)),
-                48,
+                32,
                 "{name}: of a GRU that resets before, of {width}"
             );
         }
