@@ -416,8 +416,7 @@ pub struct Target {
     pub subgroup: Option<(u32, u32)>,
     /// Whether shaders may use 64-bit integers.
     pub int64: bool,
-    /// Whether reading a texture is much faster than reading a storage buffer: true for software drivers on CPUs
-    /// without AVX-512.
+    /// Whether reading a texture is faster than reading a storage buffer: true for Mesa's software drivers.
     pub texel_loads: bool,
     /// Storage buffers per shader.
     pub max_storage_buffers: u32,

@@ -92,7 +92,7 @@ impl AdapterEntry {
             class: self.class(),
             subgroup,
             int64,
-            texel_loads: llvmpipe && inserts_in_memory(),
+            texel_loads: llvmpipe,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
@@ -147,14 +147,6 @@ impl AdapterEntry {
         let pair_texels = pair.allowed_usages.contains(wgpu::TextureUsages::STORAGE_BINDING);
         Ok(Engine::new(self.to_string(), self.target(), takes_turns, pair_texels, device, queue))
     }
-}
-
-/// Whether compilers for this CPU insert an element at a variable index of a vector by way of memory.
-fn inserts_in_memory() -> bool {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    return !std::arch::is_x86_feature_detected!("avx512f");
-    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-    return false;
 }
 
 impl fmt::Display for AdapterEntry {

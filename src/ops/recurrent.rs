@@ -26,6 +26,7 @@
 
 mod backward;
 mod kernels;
+mod octets;
 mod reference;
 
 pub use backward::{Flow, RecurrentBackward};
@@ -294,8 +295,14 @@ impl Op for Recurrent {
         all
     }
 
-    fn kernels(&self, io: Io<'_>, _: &Target) -> Vec<Candidate> {
-        vec![kernels::steps(*self, Sizes::of(io.outputs[0]))]
+    fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
+        let s = Sizes::of(io.outputs[0]);
+        let mut all = Vec::new();
+        if target.software_subgroup8() {
+            all.extend(octets::forward(*self, s));
+        }
+        all.push(kernels::steps(*self, s));
+        all
     }
 
     fn tolerance(&self, io: Io<'_>, _: usize) -> Tolerance {
@@ -335,6 +342,7 @@ pub fn cases() -> Vec<Case> {
             (Direction::Forward, Steps::All, [1, 1, 1], true),
             (Direction::Forward, Steps::All, [5, 9, 17], false),
             (Direction::Reverse, Steps::Masked, [7, 33, 40], false),
+            (Direction::Forward, Steps::Masked, [4, 17, 72], false),
             (Direction::Forward, Steps::All, [200, 1, 8], false),
             (Direction::Forward, Steps::All, [3, 0, 5], false),
         ] {

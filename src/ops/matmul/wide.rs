@@ -32,7 +32,7 @@ crate::kernel! {
 
 crate::kernel! {
     /// Copies B into panels of 64 columns.
-    mod pack_panels = "shaders/matmul/pack_panels.wgsl";
+    pub(in crate::ops) mod pack_panels = "shaders/matmul/pack_panels.wgsl";
     params { octets: u32, k: u32, n8: u32, panels: u32 }
     bind { x: Read, y: ReadWrite }
 }

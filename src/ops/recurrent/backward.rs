@@ -1,7 +1,7 @@
 //! The gradient of [`Recurrent`], back through time (Werbos 1990). The loop over steps computes only what flows into gates
 //! and states; the gradients of the weights are large products over all steps, outside of it.
 
-use super::{Cell, Direction, MASK, Recurrent, Sizes, Steps, kernels, reference};
+use super::{Cell, Direction, MASK, Recurrent, Sizes, Steps, kernels, octets, reference};
 use crate::kernel::{Candidate, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{DType, Spec};
@@ -117,8 +117,14 @@ impl Op for RecurrentBackward {
         vec![None; g.inputs.len()]
     }
 
-    fn kernels(&self, io: Io<'_>, _: &Target) -> Vec<Candidate> {
-        vec![kernels::steps_backward(*self, Sizes::of(io.inputs[2]))]
+    fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
+        let s = Sizes::of(io.inputs[2]);
+        let mut all = Vec::new();
+        if target.software_subgroup8() {
+            all.extend(octets::backward(*self, s));
+        }
+        all.push(kernels::steps_backward(*self, s));
+        all
     }
 
     fn tolerance(&self, io: Io<'_>, _: usize) -> Tolerance {
@@ -139,6 +145,8 @@ pub(super) fn cases(cell: Cell) -> Vec<Case> {
         (Direction::Reverse, Steps::Masked, Flow::Given, [4, 3, 9]),
         (Direction::Forward, Steps::Masked, Flow::Given, [1, 70, 3]),
         (Direction::Reverse, Steps::All, Flow::Absent, [40, 1, 33]),
+        (Direction::Reverse, Steps::Masked, Flow::Given, [5, 33, 72]),
+        (Direction::Forward, Steps::All, Flow::Absent, [3, 7, 40]),
     ] {
         let dc = if cell.has_c() { dc } else { Flow::Absent };
         let op = RecurrentBackward { of: Recurrent { cell, direction, steps }, dc };

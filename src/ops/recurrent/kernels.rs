@@ -82,7 +82,7 @@ impl Sizes {
 }
 
 /// Stands for a tensor that the op has not: something to bind that no kernel touches.
-const NOTHING: Bind = Bind::Input(1);
+pub(super) const NOTHING: Bind = Bind::Input(1);
 
 pub(super) fn steps(op: Recurrent, s: Sizes) -> Candidate {
     let (at, size) = (op.optional(), s.size());
