@@ -1,127 +1,167 @@
-// One step of a recurrent layer: recurrent product, gates and new state. One thread per element of the state.
+// One step of a recurrent layer: recurrent product, gates and new state. A workgroup has 64 neighbouring units of ROWS
+// sequences; the inner length is summed in PARTS, by 64 threads each.
 
 const CELL: u32 = 0u; // 0 tanh, 1 relu, 2 LSTM, 3 GRU, 4 GRU that resets before the product
+const GATES: u32 = 1u; // that get a product
 const RESET: bool = false; // with CELL 4: only r, z and r * h; the next dispatch does the rest
 const PEEPHOLES: bool = false;
 const MASKED: bool = false;
-const WG: u32 = 64u;
+const ROWS: u32 = 4u;
+const PARTS: u32 = 1u;
 
 struct Params {
     b: u32,
     h: u32,
+    h4: u32, // vectors of a row of a state
     t: u32, // the step
-    before: u32, // which of the two copies of the state is that before the step: 0 or 1
+    tiles: u32, // of ROWS sequences
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [T, B, G * H]
-@group(0) @binding(2) var<storage, read> w: array<f32>; // [G * H, H]
-@group(0) @binding(3) var<storage, read> extra: array<f32>; // [H] bias of n, or [3, H] peepholes
-@group(0) @binding(4) var<storage, read> mask: array<f32>; // [T, B]
-@group(0) @binding(5) var<storage, read_write> state: array<f32>; // [2, 2, B, H]: twice h and c; of a GRU r * h for c
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>; // [H / 4, GATES, H], then [H]: bias of n, or peepholes
+@group(0) @binding(3) var<storage, read> mask: array<f32>; // [T, B]
+@group(0) @binding(4) var<storage, read> before: array<vec4<f32>>; // [2, B, h4]: h and c, or r * h and h
+@group(0) @binding(5) var<storage, read_write> after: array<f32>; // [2, B, 4 * h4]: the same after the step
 @group(0) @binding(6) var<storage, read_write> h: array<f32>; // [T, B, H]
 @group(0) @binding(7) var<storage, read_write> c: array<f32>; // [T, B, H]
 @group(0) @binding(8) var<storage, read_write> gates: array<f32>; // [T, B, S * H]
 
 //!include lib/gates.wgsl
 
-// A row of w times H values of the state at_x `at` on.
-fn product(row: u32, at: u32) -> f32 {
-    var sum = 0.0;
-    for (var k = 0u; k < p.h; k++) {
-        sum += w[row * p.h + k] * state[at + k];
-    }
-    return sum;
-}
+var<workgroup> sums: array<f32, PARTS * ROWS * GATES * 64u>;
 
-@compute @workgroup_size(WG)
+@compute @workgroup_size(64u * PARTS)
 fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) wid: vec3<u32>,
     @builtin(num_workgroups) nwg: vec3<u32>,
 ) {
-    let i = (wid.x + wid.y * nwg.x) * WG + lane;
-    let size = p.b * p.h;
-    if (i >= size) {
+    let id = wid.x + wid.y * nwg.x;
+    if (id >= p.tiles * ((p.h + 63u) / 64u)) {
         return;
     }
-    let b = i / p.h;
-    let j = i % p.h;
-    let before = p.before * 2u * size;
-    let after = (1u - p.before) * 2u * size;
-    let row = p.t * p.b + b;
-    let keep = MASKED && mask[row] == 0.0;
-    let h_old = state[before + i];
-    let of_b = before + b * p.h;
-    var h_new = h_old;
-    if (CELL <= 1u) {
-        let a = x[row * p.h + j] + product(j, of_b);
-        h_new = select(max(a, 0.0), tanh_of(a), CELL == 0u);
+    let first_row = id % p.tiles * ROWS;
+    let j = id / p.tiles * 64u + lane % 64u;
+    let part = lane / 64u;
+
+    // Threads past the last unit or sequence read it again; what they compute is not used.
+    var row_at: array<u32, ROWS>;
+    var acc: array<f32, ROWS * GATES>;
+    //!unroll
+    for (var r = 0u; r < ROWS; r++) {
+        row_at[r] = min(first_row + r, p.b - 1u) * p.h4;
     }
-    if (CELL == 2u) {
-        let c_old = state[before + size + i];
-        var a = array<f32, 4>(0.0, 0.0, 0.0, 0.0);
-        for (var k = 0u; k < p.h; k++) {
-            let value = state[of_b + k];
-            //!unroll
-            for (var g = 0u; g < 4u; g++) {
-                a[g] += w[(g * p.h + j) * p.h + k] * value;
-            }
+    let w_at = min(j, p.h - 1u);
+    for (var k = part; k < p.h4; k += PARTS) {
+        var weights: array<vec4<f32>, GATES>;
+        //!unroll
+        for (var g = 0u; g < GATES; g++) {
+            weights[g] = w[(k * GATES + g) * p.h + w_at];
         }
         //!unroll
-        for (var g = 0u; g < 4u; g++) {
-            a[g] += x[row * 4u * p.h + g * p.h + j];
+        for (var r = 0u; r < ROWS; r++) {
+            let value = before[row_at[r] + k];
+            //!unroll
+            for (var g = 0u; g < GATES; g++) {
+                acc[r * GATES + g] += dot(weights[g], value);
+            }
         }
-        if (PEEPHOLES) {
-            a[0] += extra[j] * c_old;
-            a[1] += extra[p.h + j] * c_old;
-        }
-        let f_i = sigmoid(a[0]);
-        let f_f = sigmoid(a[1]);
-        let f_g = tanh_of(a[2]);
-        let c_new = f_f * c_old + f_i * f_g;
-        if (PEEPHOLES) {
-            a[3] += extra[2u * p.h + j] * c_new;
-        }
-        let f_o = sigmoid(a[3]);
-        h_new = f_o * tanh_of(c_new);
-        let to = row * 4u * p.h + j;
-        gates[to] = f_i;
-        gates[to + p.h] = f_f;
-        gates[to + 2u * p.h] = f_g;
-        gates[to + 3u * p.h] = f_o;
-        let c_kept = select(c_new, c_old, keep);
-        state[after + size + i] = c_kept;
-        c[row * p.h + j] = c_kept;
     }
-    if (CELL == 3u) {
-        let at_x = row * 3u * p.h + j;
-        let r = sigmoid(x[at_x] + product(j, of_b));
-        let z = sigmoid(x[at_x + p.h] + product(p.h + j, of_b));
-        let m = product(2u * p.h + j, of_b) + extra[j];
-        let n = tanh_of(x[at_x + 2u * p.h] + r * m);
-        h_new = (1.0 - z) * n + z * h_old;
-        let to = row * 4u * p.h + j;
-        gates[to] = r;
-        gates[to + p.h] = z;
-        gates[to + 2u * p.h] = n;
-        gates[to + 3u * p.h] = m;
+    //!unroll
+    for (var i = 0u; i < ROWS * GATES; i++) {
+        sums[(part * ROWS * GATES + i) * 64u + lane % 64u] = acc[i];
     }
-    if (CELL == 4u) {
-        let at_x = row * 3u * p.h + j;
-        if (RESET) {
-            let r = sigmoid(x[at_x] + product(j, of_b));
-            gates[at_x] = r;
-            gates[at_x + p.h] = sigmoid(x[at_x + p.h] + product(p.h + j, of_b));
-            state[before + size + i] = r * h_old;
-            return;
+    // A thread alone reads what it has written itself.
+    if (PARTS > 1u) {
+        workgroupBarrier();
+    }
+    for (var r = part; r < ROWS; r += PARTS) {
+        let b = first_row + r;
+        if (b >= p.b || j >= p.h4 * 4u) {
+            continue;
         }
-        let z = gates[at_x + p.h];
-        let n = tanh_of(x[at_x + 2u * p.h] + product(2u * p.h + j, of_b + size));
-        h_new = (1.0 - z) * n + z * h_old;
-        gates[at_x + 2u * p.h] = n;
+        let size = p.b * p.h4 * 4u;
+        let i = b * p.h4 * 4u + j;
+        if (j >= p.h) {
+            after[i] = 0.0;
+            continue;
+        }
+        var a: array<f32, 4>;
+        //!unroll
+        for (var s = 0u; s < PARTS; s++) {
+            //!unroll
+            for (var g = 0u; g < GATES; g++) {
+                a[g] += sums[((s * ROWS + r) * GATES + g) * 64u + lane % 64u];
+            }
+        }
+        let row = p.t * p.b + b;
+        let keep = MASKED && mask[row] == 0.0;
+        let extra = w[p.h4 * GATES * p.h + j];
+        let h_at = select(0u, size, CELL == 4u && !RESET) + i;
+        let h_old = before[h_at / 4u][h_at % 4u];
+        var h_new = h_old;
+        if (CELL <= 1u) {
+            let sum = x[row * p.h + j] + a[0];
+            h_new = select(max(sum, 0.0), tanh_of(sum), CELL == 0u);
+        }
+        if (CELL == 2u) {
+            let c_old = before[(size + i) / 4u][i % 4u];
+            let to = row * 4u * p.h + j;
+            var sum_i = x[to] + a[0];
+            var sum_f = x[to + p.h] + a[1];
+            var sum_o = x[to + 3u * p.h] + a[3];
+            if (PEEPHOLES) {
+                sum_i += extra.x * c_old;
+                sum_f += extra.y * c_old;
+            }
+            let f_i = sigmoid(sum_i);
+            let f_f = sigmoid(sum_f);
+            let f_g = tanh_of(x[to + 2u * p.h] + a[2]);
+            let c_new = f_f * c_old + f_i * f_g;
+            if (PEEPHOLES) {
+                sum_o += extra.z * c_new;
+            }
+            let f_o = sigmoid(sum_o);
+            h_new = f_o * tanh_of(c_new);
+            gates[to] = f_i;
+            gates[to + p.h] = f_f;
+            gates[to + 2u * p.h] = f_g;
+            gates[to + 3u * p.h] = f_o;
+            let c_kept = select(c_new, c_old, keep);
+            after[size + i] = c_kept;
+            c[row * p.h + j] = c_kept;
+        }
+        if (CELL == 3u) {
+            let at_x = row * 3u * p.h + j;
+            let f_r = sigmoid(x[at_x] + a[0]);
+            let f_z = sigmoid(x[at_x + p.h] + a[1]);
+            let m = a[2] + extra.x;
+            let n = tanh_of(x[at_x + 2u * p.h] + f_r * m);
+            h_new = (1.0 - f_z) * n + f_z * h_old;
+            let to = row * 4u * p.h + j;
+            gates[to] = f_r;
+            gates[to + p.h] = f_z;
+            gates[to + 2u * p.h] = n;
+            gates[to + 3u * p.h] = m;
+        }
+        if (CELL == 4u) {
+            let at_x = row * 3u * p.h + j;
+            if (RESET) {
+                let f_r = sigmoid(x[at_x] + a[0]);
+                gates[at_x] = f_r;
+                gates[at_x + p.h] = sigmoid(x[at_x + p.h] + a[1]);
+                after[i] = f_r * h_old;
+                after[size + i] = h_old;
+                continue;
+            }
+            let f_z = gates[at_x + p.h];
+            let n = tanh_of(x[at_x + 2u * p.h] + a[0]);
+            h_new = (1.0 - f_z) * n + f_z * h_old;
+            gates[at_x + 2u * p.h] = n;
+        }
+        let h_kept = select(h_new, h_old, keep);
+        after[i] = h_kept;
+        h[row * p.h + j] = h_kept;
     }
-    let h_kept = select(h_new, h_old, keep);
-    state[after + i] = h_kept;
-    h[row * p.h + j] = h_kept;
 }

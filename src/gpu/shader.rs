@@ -37,6 +37,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/panel_product.wgsl", include_str!("../../shaders/lib/panel_product.wgsl")),
     ("lib/parts.wgsl", include_str!("../../shaders/lib/parts.wgsl")),
     ("lib/quotient.wgsl", include_str!("../../shaders/lib/quotient.wgsl")),
+    ("lib/rows_product.wgsl", include_str!("../../shaders/lib/rows_product.wgsl")),
     ("lib/scaled.wgsl", include_str!("../../shaders/lib/scaled.wgsl")),
     ("lib/source.wgsl", include_str!("../../shaders/lib/source.wgsl")),
     ("lib/tree64.wgsl", include_str!("../../shaders/lib/tree64.wgsl")),

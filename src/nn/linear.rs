@@ -1,6 +1,5 @@
 //! y = x·Wᵀ + b.
 
-use crate::ops::matmul::Layout;
 use crate::params::{Init, Param, Scope};
 use crate::tensor::Tensor;
 
@@ -42,10 +41,6 @@ impl Linear {
     /// When `x` has fewer than two axes, or its last one is not in_features long.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let y = x.matmul_stored(Layout::AsIs, &self.weight.tensor(), Layout::Transposed);
-        match &self.bias {
-            Some(bias) => y.add(&bias.tensor()),
-            None => y,
-        }
+        x.linear(&self.weight.tensor(), self.bias.as_ref().map(Param::tensor).as_ref())
     }
 }

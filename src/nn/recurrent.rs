@@ -371,17 +371,17 @@ impl Sequence {
     ) -> States {
         let (t, b, h, direction) = (x.shape()[0], x.shape()[1], self.hidden, self.direction);
         let zeros = || x.device().full(0.0, [b, h]);
-        let mut gates = x.matmul_stored(Layout::AsIs, &weights.weight_ih.tensor(), Layout::Transposed);
         // Of a GRU's n the recurrent bias goes with the recurrent product; all others can be added at once.
         let mut bias_n = None;
-        if let Some((bias_ih, bias_hh)) = &weights.bias {
+        let bias = weights.bias.as_ref().map(|(bias_ih, bias_hh)| {
             let mut bias = bias_hh.tensor();
             if self.cell == Cell::Gru {
                 bias_n = Some(bias.narrow(0, 2 * h, h));
                 bias = bias.narrow(0, 0, 2 * h).pad(&[(0, h)], 0.0);
             }
-            gates = gates.add(&bias_ih.tensor().add(&bias));
-        }
+            bias_ih.tensor().add(&bias)
+        });
+        let mut gates = x.linear(&weights.weight_ih.tensor(), bias.as_ref());
         let bias_n = (self.cell == Cell::Gru).then(|| bias_n.unwrap_or_else(|| x.device().full(0.0, [h])));
         let (h0, c0) = first.unzip();
         let c0 = c0.flatten().unwrap_or_else(zeros);

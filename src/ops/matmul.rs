@@ -263,6 +263,25 @@ impl Tensor {
         }
         Tensor::apply1(op, &[self, other], &[])
     }
+
+    /// A linear layer: `[.., I]` with a weight `[O, I]` gives `x·Wᵀ + b`, `[.., O]`. (PyTorch's `functional.linear`.)
+    ///
+    /// # Panics
+    /// As [`Tensor::matmul`], and when the bias is not `[O]`.
+    #[track_caller]
+    pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        let shape = self.shape();
+        let Some(bias) = bias else { return self.matmul_stored(Layout::AsIs, weight, Layout::Transposed) };
+        if shape.rank() <= 2 {
+            return self.matmul_stored(Layout::AsIs, weight, Layout::Transposed).add(bias);
+        }
+        // Added to rows, the bias is a part of the product.
+        let last = shape.rank() - 1;
+        let rows = self.reshape([shape.span(0, last), shape[last]]);
+        let y = rows.matmul_stored(Layout::AsIs, weight, Layout::Transposed).add(bias);
+        let columns = y.shape()[1];
+        y.reshape(shape.with(last, columns))
+    }
 }
 
 /// Below this many multiply-adds a product is one small dispatch whichever way it is done, and the base variant's

@@ -36,6 +36,7 @@ use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, ex
 use crate::ops::matmul::Layout;
 use crate::shape::{DType, Spec};
 use crate::tensor::Tensor;
+use kernels::Shape;
 
 /// What a layer computes at each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -301,7 +302,7 @@ impl Op for Recurrent {
         if target.software_subgroup8() {
             all.extend(octets::forward(*self, s));
         }
-        all.push(kernels::steps(*self, s));
+        all.extend(Shape::all(target, s.b).map(|shape| kernels::steps(*self, s, shape)));
         all
     }
 

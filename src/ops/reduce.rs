@@ -111,7 +111,7 @@ impl Op for Reduce {
         let plan =
             Plan { groups: Groups::new(shape, &self.axes), divisor, max: self.reduction == Reduction::Max };
         let base = plan.strided();
-        match plan.subgroup8() {
+        match plan.subgroup8().or_else(|| plan.columns_octets()) {
             Some(c) if target.software_subgroup8() && io.inputs[0].elements() >= 1 << 15 => vec![c, base],
             Some(c) => vec![base.clone(), c, base],
             None => vec![base],
@@ -284,6 +284,13 @@ crate::kernel! {
 }
 
 crate::kernel! {
+    /// One 8-lane subgroup per part of 64 columns.
+    mod columns_octets = "shaders/reduce/columns_octets.wgsl";
+    params { r: u32, k8: u32, per_part: u32, parts: u32, divisor: f32 }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
     /// One thread per element of dx.
     mod max_backward = "shaders/reduce/max_backward.wgsl";
     params { len: u32, d: u32, inner: u32 }
@@ -367,6 +374,9 @@ struct Plan {
 /// Elements that one thread adds up in its eight chains.
 const PER_THREAD: usize = 256;
 
+/// Rows that a subgroup adds up in its four chains.
+const COLUMN_ROWS: usize = 128;
+
 impl Plan {
     fn strided(&self) -> Candidate {
         let mut out = Candidate::new("strided");
@@ -431,6 +441,33 @@ impl Plan {
             .trips(trips as u64)
     }
 
+    /// Sums of columns whose rows are whole octets.
+    fn columns_octets(&self) -> Option<Candidate> {
+        let whole = |f: &Four| f.r2 == 1 && f.inner == 1 && f.k.is_multiple_of(8) && f.r1 > 0;
+        let four = self.groups.four().filter(|f| !self.max && whole(f))?;
+        let parts = four.r1.div_ceil(COLUMN_ROWS);
+        let params = columns_octets::Params {
+            r: four.r1 as u32,
+            k8: (four.k / 8) as u32,
+            per_part: COLUMN_ROWS as u32,
+            parts: parts as u32,
+            divisor: if parts == 1 { self.divisor } else { 1.0 },
+        };
+        let dispatch = columns_octets::dispatch(params)
+            .groups((four.k.div_ceil(64) * parts) as u64)
+            .trips((COLUMN_ROWS / 4) as u64);
+        let out = Candidate::new("columns_octets").needs(Needs::SUBGROUP8);
+        if parts == 1 {
+            return Some(out.dispatch(dispatch.bind(&[Bind::Input(0), Bind::Output(0)])));
+        }
+        let bytes = (4 * four.k * parts) as u64;
+        let out = out
+            .scratch(bytes.next_multiple_of(ALIGN))
+            .dispatch(dispatch.bind(&[Bind::Input(0), Bind::Scratch(0)]));
+        let rest = Four { r1: parts, k: four.k, r2: 1, inner: 1 };
+        Some(self.passes(out, rest, Bind::Scratch(0), true).0)
+    }
+
     /// Octet loads need the reduced elements side by side.
     fn subgroup8(&self) -> Option<Candidate> {
         let four =
@@ -488,6 +525,8 @@ pub fn cases() -> Vec<Case> {
             (&[1], &[5, 257]),
             (&[1], &[3, 2049, 5]),
             (&[0], &[300, 77]),
+            (&[0], &[301, 120]),
+            (&[0], &[90, 400]),
             (&[0], &[70_001]),
             (&[0], &[1_050_001]),
             (&[1], &[70_000, 64]),

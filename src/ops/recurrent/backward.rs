@@ -2,6 +2,7 @@
 //! and states; the gradients of the weights are large products over all steps, outside of it.
 
 use super::{Cell, Direction, MASK, Recurrent, Sizes, Steps, kernels, octets, reference};
+use super::kernels::Shape;
 use crate::kernel::{Candidate, Target};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{DType, Spec};
@@ -123,7 +124,7 @@ impl Op for RecurrentBackward {
         if target.software_subgroup8() {
             all.extend(octets::backward(*self, s));
         }
-        all.push(kernels::steps_backward(*self, s));
+        all.extend(Shape::all(target, s.b).map(|shape| kernels::steps_backward(*self, s, shape)));
         all
     }
 

@@ -1,7 +1,7 @@
 //! The variants for 8-lane software adapters: a step is one dispatch (two for the GRU that resets before its product), in
 //! which each subgroup computes the product, the gates and the states of a tile.
 
-use super::kernels::NOTHING;
+use super::kernels::{NOTHING, unused};
 use super::{Cell, Recurrent, RecurrentBackward, Sizes, Steps};
 use crate::kernel::{Bind, Candidate, Dispatch, Needs};
 use crate::ops::matmul::pack_panels;
@@ -93,12 +93,6 @@ fn pack(out: Candidate, s: Sizes, first: usize, gates: usize) -> (Candidate, Bin
     (out.scratch(panel_bytes(panels, s.h)).dispatch(dispatch), to)
 }
 
-/// Adds a buffer that the kernel has but the cell has not.
-fn unused(out: &mut Candidate) -> Bind {
-    out.scratch.push(ALIGN);
-    Bind::Scratch(out.scratch.len() - 1)
-}
-
 /// One candidate per height of tile.
 pub(super) fn forward(op: Recurrent, s: Sizes) -> Vec<Candidate> {
     if !suits(s) {
@@ -167,7 +161,7 @@ impl Forward {
                     gates,
                 ])
                 .groups((panels(*s, gates_of) * tiles_m) as u64)
-                .trips((s.h / 8 + tile.rows) as u64)
+                .trips((s.h / 8 + tile.rows * units(gates_of) / 8) as u64)
         };
         let before = |n: usize| if n == 0 { Bind::Input(2) } else { state[n % 2] };
         if cell == Cell::GruResetBefore {
