@@ -6,6 +6,7 @@ use super::windows::windows;
 use recurve::data::loader::permutation;
 use recurve::nn::Mode;
 use recurve::optim::{Adam, AdamConfig, Clip};
+use recurve::schedule::Schedule;
 use recurve::{Params, Tensor};
 use std::error::Error;
 use std::path::Path;
@@ -20,7 +21,7 @@ pub struct Plan {
     pub streams: usize,
     /// Steps after which backpropagation through time is cut.
     pub steps: usize,
-    /// Learning rate.
+    /// The learning rate at its highest; it falls to a twentieth along half a cosine.
     pub lr: f64,
     /// Seed of the order.
     pub seed: u64,
@@ -46,16 +47,28 @@ pub fn train(
     let mut opt = Adam::new(params, AdamConfig { lr: plan.lr, ..Default::default() });
     opt.set_clip(Some(Clip::Norm { max_norm: 5.0, norm_type: 2.0 }));
     let mut history = History::default();
+    let mut step = 0;
     let start = Instant::now();
     for epoch in 0..plan.epochs {
         let order = permutation(plan.seed, epoch, chorales.train.len());
         let mut state = net.start(dev, plan.streams);
         let mut losses: Vec<(Tensor, usize)> = Vec::new();
-        for window in windows(&chorales.train, &order, plan.streams, plan.steps) {
+        let all = windows(&chorales.train, &order, plan.streams, plan.steps);
+        // Epochs differ by a few windows, as chorales meet others.
+        let total_steps = plan.epochs * all.len() as u64;
+        let schedule = Schedule::WarmupCosine {
+            lr: plan.lr,
+            warmup_steps: (total_steps / 20).min(50),
+            total_steps,
+            eta_min: plan.lr / 20.0,
+        };
+        for window in all {
             let (logits, targets, next) = net.window(dev, &window, &state, Mode::Train);
             let loss = logits.cross_entropy(&targets);
             state = next.detach();
+            opt.set_lr(schedule.at(step));
             opt.step(&loss.backward())?;
+            step += 1;
             losses.push((loss.detach(), window.targets.iter().filter(|&&t| t >= 0).count()));
         }
         let (mut sum, mut count) = (0.0, 0);

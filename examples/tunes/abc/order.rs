@@ -8,19 +8,20 @@ use super::{Bar, Note, Performance};
 /// part before it. Endings are played at their own times only. Where a second ending follows a first without the sign
 /// for "again", that is meant.
 fn order(bars: &[Bar]) -> Vec<usize> {
-    let (mut order, mut part, mut opened, mut time, mut i) = (Vec::new(), 0, false, 1u8, 0);
+    let (mut order, mut i, mut time) = (Vec::new(), 0, 1u8);
+    // Where the present part begins, whether a sign opened it, and whether one of its endings is being played.
+    let (mut part, mut opened, mut in_ending) = (0, false, false);
     // Endings are numbered up to 9, so a part is played nine times at most.
     while i < bars.len() {
         let bar = &bars[i];
         if bar.opens && i > part {
-            (part, time) = (i, 1);
+            (part, time, in_ending) = (i, 1, false);
         }
         opened |= bar.opens;
         if !bar.endings.is_empty() && !bar.endings.contains(&time) {
-            // Another time's ending. It came in sequence only if the one before it did not close.
-            let closed = i.checked_sub(1).is_none_or(|before| order.last() != Some(&before));
-            if !closed && bar.endings.contains(&(time + 1)) {
-                (i, time) = (part, time + 1);
+            // Another time's ending. Behind this time's own it means "again".
+            if in_ending && bar.endings.contains(&(time + 1)) {
+                (i, time, in_ending) = (part, time + 1, false);
                 continue;
             }
             i += 1;
@@ -30,14 +31,14 @@ fn order(bars: &[Bar]) -> Vec<usize> {
             continue;
         }
         order.push(i);
+        in_ending |= !bar.endings.is_empty();
         let times = times(bars, part);
         if bar.closes && time < times {
-            (i, time) = (part, time + 1);
+            (i, time, in_ending) = (part, time + 1, false);
             continue;
         }
-        let last_ending = time == times && bars[part..=i].iter().any(|b| !b.endings.is_empty());
-        if bar.closes || (bar.last && (last_ending || !opened)) {
-            (part, opened, time) = (i + 1, false, 1);
+        if bar.closes || (bar.last && (!opened || (in_ending && time == times))) {
+            (part, opened, time, in_ending) = (i + 1, false, 1, false);
         }
         i += 1;
     }
