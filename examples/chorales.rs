@@ -60,9 +60,12 @@ struct Options {
     /// Sixteenths after which backpropagation through time is cut.
     #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     steps: usize,
-    /// Learning rate.
-    #[arg(long, default_value_t = 1e-3)]
+    /// The learning rate at its highest.
+    #[arg(long, default_value_t = 5e-3)]
     lr: f64,
+    /// Keeps the learning rate, which otherwise falls along half a cosine.
+    #[arg(long)]
+    constant: bool,
     /// Writes chorales with the weights in the output folder, and does not train.
     #[arg(long)]
     sample_only: bool,
@@ -75,8 +78,8 @@ struct Options {
     /// Sixteenths that are taken from the beginning of a chorale of the test, to go on from.
     #[arg(long, default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     given: usize,
-    /// Below 1 the likely becomes likelier; at 0 nothing is left to chance.
-    #[arg(long, default_value_t = 0.8)]
+    /// Below 1 the likely becomes likelier, which is mostly to sing on; at 0 nothing is left to chance.
+    #[arg(long, default_value_t = 0.9)]
     temperature: f64,
 }
 
@@ -116,6 +119,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         streams: options.streams,
         steps: options.steps,
         lr: options.lr,
+        constant: options.constant,
         seed: options.common.seed,
     };
     let start = Instant::now();

@@ -21,8 +21,10 @@ pub struct Plan {
     pub streams: usize,
     /// Steps after which backpropagation through time is cut.
     pub steps: usize,
-    /// The learning rate at its highest; it falls to a twentieth along half a cosine.
+    /// The learning rate at its highest.
     pub lr: f64,
+    /// Whether it stays there. Otherwise it falls to a twentieth along half a cosine.
+    pub constant: bool,
     /// Seed of the order.
     pub seed: u64,
 }
@@ -62,6 +64,7 @@ pub fn train(
             total_steps,
             eta_min: plan.lr / 20.0,
         };
+        let schedule = if plan.constant { Schedule::Constant { lr: plan.lr } } else { schedule };
         for window in all {
             let (logits, targets, next) = net.window(dev, &window, &state, Mode::Train);
             let loss = logits.cross_entropy(&targets);

@@ -62,7 +62,7 @@ impl Roll {
     /// Pixels of a semitone.
     fn step(&self) -> i32 {
         let (low, high) = self.range();
-        (190 / (high - low + 1)).clamp(4, 8)
+        (240 / (high - low + 1)).clamp(5, 8)
     }
 
     /// Pixels of a row.
@@ -129,20 +129,27 @@ fn draw_row(area: &Area<'_>, roll: &Roll, from: f64, place: (i32, i32)) -> Drawn
         rectangle(area, (x(bar), place.1), (1, height), PALE)?;
     }
     frame(area, place, (width, height), PALE)?;
-    // Lower voices first: where two sing the same, the upper one is thinner and both are seen.
-    let mut notes: Vec<&Block> =
-        roll.notes.iter().filter(|n| n.start < until && n.start + n.length > from).collect();
-    notes.sort_by_key(|n| std::cmp::Reverse(n.voice));
-    for note in notes {
-        let (left, right) = (x(note.start.max(from)), x((note.start + note.length).min(until)));
-        let top = y(i32::from(note.pitch));
-        let shared = roll.notes.iter().any(|other| {
-            let meets = other.start < note.start + note.length && note.start < other.start + other.length;
-            other.pitch == note.pitch && other.voice > note.voice && meets
-        });
-        let thick = if shared { step / 2 } else { step };
-        let size = ((right - left - 1).max(2), thick.max(2));
+    let inside = |start: f64, end: f64| (x(start.max(from)), x(end.min(until)));
+    let end = |note: &Block| note.start + note.length;
+    let notes: Vec<&Block> = roll.notes.iter().filter(|n| n.start < until && end(n) > from).collect();
+    for note in &notes {
+        let ((left, right), top) = (inside(note.start, end(note)), y(i32::from(note.pitch)));
+        let size = ((right - left - 1).max(2), step);
         rectangle(area, (left + 1, top), size, COLOURS[note.voice % COLOURS.len()])?;
+    }
+    // Where two voices sing the same, the lower one has the lower half.
+    for note in &notes {
+        let above = notes.iter().filter(|o| o.voice < note.voice && o.pitch == note.pitch);
+        for other in above.filter(|o| o.start < end(note) && end(o) > note.start) {
+            let (left, right) = inside(note.start.max(other.start), end(note).min(end(other)));
+            let place = (left + 1, y(i32::from(note.pitch)) + step - step / 2);
+            rectangle(
+                area,
+                place,
+                ((right - left - 1).max(2), step / 2),
+                COLOURS[note.voice % COLOURS.len()],
+            )?;
+        }
     }
     Ok(())
 }

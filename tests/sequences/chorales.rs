@@ -167,7 +167,7 @@ fn it_learns_and_sings() {
     let (dev, folder, chorales) = (device(), folder("chorales"), excerpt(4, 40));
     let params = Params::new(&dev, 0);
     let net = Net::new(&params, 32, 0.1);
-    let plan = Plan { epochs: 8, streams: 8, steps: 16, lr: 2e-2, seed: 0 };
+    let plan = Plan { epochs: 8, streams: 8, steps: 16, lr: 2e-2, constant: false, seed: 0 };
     let best = folder.join("best.safetensors");
     let history = train::train(&params, &net, &chorales, &plan, &best).unwrap();
     let by_frequency = net::by_frequency(&chorales.train, &chorales.test);
