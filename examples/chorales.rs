@@ -49,7 +49,7 @@ struct Options {
     #[arg(long, default_value_t = 200, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     hidden: usize,
     /// Probability that a value in front of the last layer is dropped in training.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = command::probability)]
     dropout: f64,
     /// Passes over the training chorales.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
@@ -61,7 +61,7 @@ struct Options {
     #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     steps: usize,
     /// The learning rate at its highest.
-    #[arg(long, default_value_t = 5e-3)]
+    #[arg(long, default_value_t = 5e-3, value_parser = command::positive)]
     lr: f64,
     /// Keeps the learning rate, which otherwise falls along half a cosine.
     #[arg(long)]

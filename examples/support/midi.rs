@@ -109,9 +109,10 @@ impl Track {
         bytes
     }
 
-    /// The notes in order, no two of one pitch at the same time.
+    /// The notes that can be written, no two of one pitch at the same time.
     fn separate(&self) -> Vec<Note> {
-        let mut notes: Vec<Note> = self.notes.iter().copied().filter(|n| n.pitch < 128).collect();
+        let sound = |n: &Note| n.pitch < 128 && n.start < LONGEST;
+        let mut notes: Vec<Note> = self.notes.iter().copied().filter(sound).collect();
         notes.sort_by_key(|n| (n.pitch, n.start));
         for i in 0..notes.len() {
             let next = notes.get(i + 1).filter(|n| n.pitch == notes[i].pitch).map_or(LONGEST, |n| n.start);

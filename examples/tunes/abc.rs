@@ -46,6 +46,9 @@ pub enum AbcError {
     /// There is no note.
     #[error("a tune without a note")]
     Empty,
+    /// More than a thousand whole notes are written.
+    #[error("a tune of more than a thousand whole notes")]
+    Long,
     /// A character that has no meaning there.
     #[error("line {line}, column {column}: {found:?} has no meaning there")]
     Unexpected {

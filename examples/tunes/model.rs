@@ -2,7 +2,9 @@
 
 use super::text::Symbols;
 use clap::ValueEnum;
-use recurve::nn::{Embedding, Gru, Linear, Lstm, LstmOptions, LstmState, Mode, RecurrentConfig, Reset};
+use recurve::nn::{
+    Dropout, Embedding, Gru, Linear, Lstm, LstmOptions, LstmState, Mode, RecurrentConfig, Reset,
+};
 use recurve::{Device, Init, Param, Params, Result, Tensor};
 use serde_json::{Value, json};
 
@@ -28,7 +30,7 @@ pub struct Config {
     pub layers: usize,
     /// Length of a character's vector.
     pub embedding: usize,
-    /// Probability that a value in front of a layer is dropped in training.
+    /// Probability that a value that a recurrent layer puts out is dropped in training.
     pub dropout: f64,
     /// Streams that it is trained on side by side.
     pub streams: usize,
@@ -87,6 +89,7 @@ pub struct Model {
     pub config: Config,
     embedding: Embedding,
     body: Body,
+    dropout: Dropout,
     head: Linear,
     /// Where a checkpoint keeps the states that are carried on.
     carried: (Param, Option<Param>),
@@ -108,6 +111,7 @@ impl Model {
         let state = |name| root.buffer(name, [layers, config.streams, hidden], Init::Zeros);
         Model {
             embedding: Embedding::new(&root.at("embedding"), config.symbols.len(), inputs),
+            dropout: Dropout::new(&root, dropout),
             head: Linear::new(&root.at("head"), hidden, config.symbols.len()),
             carried: (state("carried_h"), (config.cell == Cell::Lstm).then(|| state("carried_c"))),
             body,
@@ -142,7 +146,8 @@ impl Model {
             }
         };
         let rows = y.shape()[0] * y.shape()[1];
-        (self.head.forward(&y.reshape([rows, self.config.hidden])), state)
+        let y = self.dropout.forward(&y.reshape([rows, self.config.hidden]), mode);
+        (self.head.forward(&y), state)
     }
 
     /// Puts states where a checkpoint takes them from.

@@ -2,6 +2,7 @@
 
 use super::model::{Cell, Config};
 use super::text::Symbols;
+use crate::support::command::{positive, probability};
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
@@ -33,8 +34,8 @@ pub struct Options {
     /// Length of a character's vector.
     #[arg(long, default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub embedding: usize,
-    /// Probability that a value between two layers is dropped in training.
-    #[arg(long, default_value_t = 0.0, value_parser = probability)]
+    /// Probability that a value that a recurrent layer puts out is dropped in training.
+    #[arg(long, default_value_t = 0.1, value_parser = probability)]
     pub dropout: f64,
     /// Passes over the training tunes.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
@@ -46,10 +47,10 @@ pub struct Options {
     #[arg(long, default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     pub steps: usize,
     /// The learning rate at its highest.
-    #[arg(long, default_value_t = 5e-3)]
+    #[arg(long, default_value_t = 5e-3, value_parser = positive)]
     pub lr: f64,
     /// The largest norm of all gradients together.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
     pub clip: f64,
     /// Goes on from the checkpoint in the output folder.
     #[arg(long)]
@@ -69,11 +70,6 @@ pub struct Options {
     /// How every tune begins; \n is a new line. For example 'M:6/8\nL:1/8\nK:D\n'.
     #[arg(long, default_value = "")]
     pub begin: String,
-}
-
-fn probability(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|p| (0.0..1.0).contains(p));
-    number.ok_or_else(|| "a number of at least 0 and below 1 is needed".into())
 }
 
 impl Options {
@@ -96,9 +92,9 @@ impl Options {
     }
 
     /// What a resumed run must have in common with the saved one, beside the model.
-    pub fn plan(&self) -> String {
+    pub fn plan(&self, characters: usize) -> String {
         format!(
-            "{} epochs of {} streams by {} steps, seed {}, learning rate {}, clipping at {}",
+            "{characters} characters, {} epochs of {} streams by {} steps, seed {}, learning rate {}, clipping at {}",
             self.epochs, self.streams, self.steps, self.seed, self.lr, self.clip
         )
     }

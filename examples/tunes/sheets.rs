@@ -10,7 +10,7 @@ use std::path::Path;
 /// Bars of a row.
 const BARS: f64 = 16.0;
 /// Tunes that are shown.
-const SHOWN: usize = 4;
+const SHOWN: usize = 3;
 
 /// The first tunes, as they are played.
 pub fn rolls(path: &Path, title: &str, tunes: &[Invention]) -> Result<(), PictureError> {

@@ -45,6 +45,8 @@ pub struct Training<'c> {
     streams: Streams,
     state: State,
     step: u64,
+    /// What a resumed run must have in common with the saved one.
+    plan: String,
     per_epoch: u64,
     interrupted: Arc<AtomicBool>,
 }
@@ -71,6 +73,7 @@ impl<'c> Training<'c> {
             schedule: Schedule::WarmupCosine { lr: options.lr, warmup_steps, total_steps, eta_min },
             streams,
             step: 0,
+            plan: options.plan(corpus.characters().0),
             per_epoch,
             interrupted: Arc::default(),
         };
@@ -193,7 +196,7 @@ impl<'c> Training<'c> {
             |points: &[(u64, f64)]| points.iter().map(|(s, v)| format!("{s},{v} ")).collect::<String>();
         let notes = [
             ("model", self.model.config.to_note()),
-            ("plan", self.options.plan()),
+            ("plan", self.plan.clone()),
             ("losses", curve(&self.losses)),
             ("tests", curve(&self.tests)),
         ];
@@ -208,8 +211,8 @@ impl<'c> Training<'c> {
         if note("model") != self.model.config.to_note() {
             return Err("the checkpoint is of another model or another text: give the same options".into());
         }
-        if note("plan") != self.options.plan() {
-            let (saved, asked) = (note("plan"), self.options.plan());
+        if note("plan") != self.plan {
+            let (saved, asked) = (note("plan"), &self.plan);
             return Err(format!("the checkpoint is of a run with {saved}, not {asked}: give the same").into());
         }
         let progress = checkpoint::load(self.checkpoint(), &self.model.params, &mut self.opt)?;

@@ -191,6 +191,9 @@ fn faults_are_named() {
     assert_eq!(fault("M:4/4\nABc\n"), AbcError::NoKey { line: 2 });
     assert_eq!(fault(""), AbcError::NoKey { line: 0 });
     assert_eq!(fault("K:C\nz4|\n"), AbcError::Empty);
+    assert_eq!(fault(&format!("L:1/1\nK:C\n{}", "A16|".repeat(63))), AbcError::Long);
+    let longest = format!("L:1/1\nK:C\n|:{}|1-9 A:|", "A16|".repeat(62));
+    assert_eq!(Tune::parse(&longest).unwrap().performance().length, 9 * 993 * WHOLE);
     for (text, field) in [
         ("M:4", 'M'),
         ("M:4/3", 'M'),

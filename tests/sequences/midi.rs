@@ -88,8 +88,14 @@ fn what_was_written_is_read() {
 
 #[test]
 fn notes_that_overlap_end_where_the_next_begins() {
-    let notes =
-        vec![note(480, 10, 60), note(0, 1000, 60), note(480, 480, 60), note(100, 5, 130), note(7, 0, 61)];
+    let notes = vec![
+        note(480, 10, 60),
+        note(0, 1000, 60),
+        note(480, 480, 60),
+        note(100, 5, 130),
+        note(7, 0, 61),
+        note(u32::MAX, 5, 62),
+    ];
     let track = Track { name: String::new(), instrument: 0, notes };
     let (read, _) = read(&song(vec![track]).to_bytes());
     assert_eq!(read[0].notes, [note(0, 480, 60), note(480, 480, 60)]);

@@ -3,7 +3,7 @@
 use super::cursor::Line;
 use super::fields::{self, Key, Meter};
 use super::notes::Written;
-use super::{AbcError, Bar, Tune};
+use super::{AbcError, Bar, Tune, WHOLE};
 
 pub fn parse(text: &str) -> Result<Tune, AbcError> {
     let mut reader = Reader::default();
@@ -178,6 +178,11 @@ impl Reader {
         let (meter, key) = self.header.ok_or(AbcError::NoKey { line: self.line })?;
         if self.bars.iter().flat_map(|bar| &bar.events).all(|event| event.sounds.is_empty()) {
             return Err(AbcError::Empty);
+        }
+        // Nine times this, which repeats can make of it, still can be counted.
+        let written = self.bars.iter().flat_map(|bar| &bar.events).map(|event| u64::from(event.length));
+        if written.sum::<u64>() > 1000 * u64::from(WHOLE) {
+            return Err(AbcError::Long);
         }
         Ok(Tune { title: self.title, meter, key, bars: self.bars })
     }
