@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 /// The argument that makes this program take one training step and leave: what a fresh process needs for it.
 const FIRST_STEP: &str = "--first-step";
 
+/// Replays whose costs are averaged.
+const REPLAYS: u32 = 5;
 /// Executions of which a median is taken.
 const ROUNDS: usize = 9;
 /// Executions that a profile takes in.
@@ -57,13 +59,15 @@ fn main() -> Result<()> {
         let params = Params::new(&dev, 0);
         let net = Lstm::new(&params.root(), 128, 256, LstmOptions::default(), RecurrentConfig::default());
         let y = move |x: &Tensor| net.forward(x, None, Mode::Train).0;
-        recurrent(&dev, &mut report, "W4 lstm", 4, &params, y)?;
+        recurrent(&dev, &mut report, "W4 lstm", 4, &params, &y)?;
+        replays(&dev, &mut report, "W4 lstm", &params, &y)?;
     }
     if wanted("W5") {
         let params = Params::new(&dev, 0);
         let net = Gru::new(&params.root(), 128, 256, Reset::AfterProduct, RecurrentConfig::default());
         let y = move |x: &Tensor| net.forward(x, None, Mode::Train).0;
-        recurrent(&dev, &mut report, "W5 gru", 3, &params, y)?;
+        recurrent(&dev, &mut report, "W5 gru", 3, &params, &y)?;
+        replays(&dev, &mut report, "W5 gru", &params, &y)?;
     }
     if wanted("W6") {
         batch_norm(&dev, &mut report)?;
@@ -317,21 +321,70 @@ fn recurrent(
     name: &str,
     gates: usize,
     params: &Params,
-    y: impl Fn(&Tensor) -> Tensor,
+    y: &impl Fn(&Tensor) -> Tensor,
 ) -> Result<()> {
     let (t, b, input, hidden) = (64, 32, 128, 256);
     let x = uploaded(dev, &[t, b, input], 1);
-    let dy = dev.tensor(random(t * b * hidden, 2), [t, b, hidden]);
     let flops = (2 * t * b * gates * hidden * (input + hidden)) as f64;
     let forward = computing(dev, || vec![no_grad(|| y(&x))]);
     report.measure(&format!("{name} forward"), ROUNDS, forward, Work::flops(flops))?;
-    let both = computing(dev, || {
-        let y = y(&x);
+    let both = through_time(dev, &x, hidden, params, y);
+    report.measure(&format!("{name} train"), ROUNDS, both, Work::flops(3.0 * flops))
+}
+
+/// Results and all gradients of a recurrent layer, for a fixed dy.
+fn through_time(
+    dev: &Device,
+    x: &Tensor,
+    hidden: usize,
+    params: &Params,
+    y: &impl Fn(&Tensor) -> Tensor,
+) -> impl FnMut() -> Result<()> {
+    let shape = [x.shape()[0], x.shape()[1], hidden];
+    let dy = dev.tensor(random(shape.iter().product(), 2), shape);
+    computing(dev, move || {
+        let y = y(x);
         let gradients = y.backward_with(&dy);
         let of_params = params.named().into_iter().filter_map(|p| gradients.wrt(&p.tensor()));
-        of_params.chain(gradients.wrt(&x)).chain([y.clone()]).collect()
-    });
-    report.measure(&format!("{name} train"), ROUNDS, both, Work::flops(3.0 * flops))
+        of_params.chain(gradients.wrt(x)).chain([y.clone()]).collect()
+    })
+}
+
+/// What a replay of forward and backward costs the host, and whether it creates anything, for two lengths of sequences.
+fn replays(
+    dev: &Device,
+    report: &mut Report,
+    name: &str,
+    params: &Params,
+    y: &impl Fn(&Tensor) -> Tensor,
+) -> Result<()> {
+    for t in [64, 512] {
+        let x = uploaded(dev, &[t, 32, 128], 1);
+        let mut both = through_time(dev, &x, 256, params, y);
+        let start = Instant::now();
+        both()?;
+        let first = start.elapsed();
+        both()?;
+        let before = dev.counters();
+        for _ in 0..REPLAYS {
+            both()?;
+        }
+        let after = dev.counters();
+        let each = |n: u64| n as f64 / REPLAYS as f64;
+        let ms = |d: Duration| 1e3 * d.as_secs_f64() / REPLAYS as f64;
+        report.print(
+            &format!("{name} replay T={t}"),
+            vec![
+                ("dispatches", each(after.dispatches - before.dispatches)),
+                ("submits", each(after.submits - before.submits)),
+                ("created", each(after.objects() - before.objects())),
+                ("trace_ms", ms(after.tracing - before.tracing)),
+                ("encode_ms", ms(after.encoding - before.encoding)),
+                ("first_ms", 1e3 * first.as_secs_f64()),
+            ],
+        );
+    }
+    Ok(())
 }
 
 /// A training step of a character model: vocabulary 65, embedding 256, two LSTMs of 256, 64 steps, batch 32, Adam.

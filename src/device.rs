@@ -122,6 +122,8 @@ pub struct Counters {
     pub pipelines: u64,
     /// Command buffers submitted.
     pub submits: u64,
+    /// Dispatches encoded, those of profiles aside.
+    pub dispatches: u64,
     /// Programs planned.
     pub plans: u64,
     /// Programs run.

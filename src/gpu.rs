@@ -66,6 +66,7 @@ pub(crate) struct Made {
     pub bind_groups: AtomicU64,
     pub pipelines: AtomicU64,
     pub submits: AtomicU64,
+    pub dispatches: AtomicU64,
 }
 
 impl Engine {
@@ -130,6 +131,7 @@ impl Engine {
             bind_groups: get(&self.made.bind_groups),
             pipelines: get(&self.made.pipelines),
             submits: get(&self.made.submits),
+            dispatches: get(&self.made.dispatches),
             ..Counters::default()
         }
     }

@@ -149,6 +149,7 @@ impl Recording {
             }
         }
         self.parameters.lock().unwrap().upload(engine, &self.uniform, scalars);
+        engine.made.dispatches.fetch_add(self.dispatches.len() as u64, Ordering::Relaxed);
         for part in self.dispatches.chunk_by(|_, next| next.mirrors.is_empty()) {
             self.mirrors[part[0].mirrors.clone()].iter().for_each(|m| m.copy(encoder, leaves));
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());

@@ -25,18 +25,20 @@
 //! c, gates. No gradient flows into gates: they are there for the op's own.
 
 mod backward;
-mod kernels;
 mod octets;
+mod persistent;
 mod reference;
+mod setup;
+mod steps;
 
 pub use backward::{Flow, RecurrentBackward};
 
-use crate::kernel::{Candidate, Target};
+use crate::kernel::{Candidate, Target, TargetClass};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::ops::matmul::Layout;
 use crate::shape::{DType, Spec};
 use crate::tensor::Tensor;
-use kernels::Shape;
+use steps::Shape;
 
 /// What a layer computes at each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -302,7 +304,12 @@ impl Op for Recurrent {
         if target.software_subgroup8() {
             all.extend(octets::forward(*self, s));
         }
-        all.extend(Shape::all(target, s.b).map(|shape| kernels::steps(*self, s, shape)));
+        let mut steps: Vec<Candidate> =
+            Shape::all(target, s.b).map(|shape| steps::steps(*self, s, shape)).into();
+        let persistent = persistent::forward(*self, s);
+        let first = target.class == TargetClass::Hardware && persistent::suits(self.cell, s);
+        steps.splice(if first { 0..0 } else { 1..1 }, persistent);
+        all.extend(steps);
         all
     }
 

@@ -375,7 +375,8 @@ fn base_variants_compile_with_tint() {
         .filter(|s| !s.needs.int64)
         .map(|s| {
             let enable = if s.needs.subgroup.is_some() { "enable subgroups;\n" } else { "" };
-            serde_json::json!({ "name": s.name, "code": format!("{enable}{}", s.text) })
+            let (code, buffers) = (format!("{enable}{}", s.text), s.kernel.bindings.len());
+            serde_json::json!({ "name": s.name, "code": code, "buffers": buffers })
         })
         .collect();
     let answer = run_tint(&folder, &serde_json::to_vec(&portable).unwrap());

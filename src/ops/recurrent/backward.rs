@@ -1,9 +1,9 @@
 //! The gradient of [`Recurrent`], back through time (Werbos 1990). The loop over steps computes only what flows into gates
 //! and states; the gradients of the weights are large products over all steps, outside of it.
 
-use super::{Cell, Direction, MASK, Recurrent, Sizes, Steps, kernels, octets, reference};
-use super::kernels::Shape;
-use crate::kernel::{Candidate, Target};
+use super::{Cell, Direction, MASK, Recurrent, Sizes, Steps, octets, persistent, reference, steps};
+use super::steps::Shape;
+use crate::kernel::{Candidate, Target, TargetClass};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
 use crate::shape::{DType, Spec};
 use crate::tensor::Tensor;
@@ -124,7 +124,12 @@ impl Op for RecurrentBackward {
         if target.software_subgroup8() {
             all.extend(octets::backward(*self, s));
         }
-        all.extend(Shape::all(target, s.b).map(|shape| kernels::steps_backward(*self, s, shape)));
+        let mut steps: Vec<Candidate> =
+            Shape::all(target, s.b).map(|shape| steps::steps_backward(*self, s, shape)).into();
+        let persistent = persistent::backward(*self, s);
+        let first = target.class == TargetClass::Hardware && persistent::suits(self.of.cell, s);
+        steps.splice(if first { 0..0 } else { 1..1 }, persistent);
+        all.extend(steps);
         all
     }
 

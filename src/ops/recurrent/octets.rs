@@ -1,7 +1,7 @@
 //! The variants for 8-lane software adapters: a step is one dispatch (two for the GRU that resets before its product), in
 //! which each subgroup computes the product, the gates and the states of a tile.
 
-use super::kernels::{NOTHING, unused};
+use super::setup::{input, unused};
 use super::{Cell, Recurrent, RecurrentBackward, Sizes, Steps};
 use crate::kernel::{Bind, Candidate, Dispatch, Needs};
 use crate::ops::matmul::pack_panels;
@@ -60,7 +60,7 @@ impl Sizes {
         (self.h / 8) as u32
     }
 
-    fn state_bytes(self) -> u64 {
+    fn octet_bytes(self) -> u64 {
         ((4 * self.b * self.h) as u64).next_multiple_of(ALIGN)
     }
 }
@@ -123,10 +123,10 @@ impl Forward {
         let mut out = Candidate::new(tile.variant).needs(Needs::SUBGROUP8);
         // The states before and after a step take turns.
         let state = [Bind::Scratch(0), Bind::Scratch(1)];
-        out.scratch.extend([s.state_bytes(); 2]);
+        out.scratch.extend([s.octet_bytes(); 2]);
         let c = if cell.has_c() { Bind::Output(1) } else { unused(&mut out) };
         let gates = op.gates_output().map_or_else(|| unused(&mut out), Bind::Output);
-        let c0 = at.c0.map_or(NOTHING, Bind::Input);
+        let c0 = input(at.c0);
         let dispatch = |n: usize, gates_of: usize, reset: bool, around: Around| {
             let (t, previous) = (op.direction.nth(n, s.t), op.direction.nth(n.saturating_sub(1), s.t));
             let tiles_m = s.b.div_ceil(tile.rows);
@@ -138,7 +138,6 @@ impl Forward {
                 is_first: u32::from(n == 0),
                 tiles_m: tiles_m as u32,
             };
-            let input = |index: Option<usize>| index.map_or(NOTHING, Bind::Input);
             let Around { w, a, before, after } = around;
             step::dispatch(params)
                 .constant("CELL", cell.number())
@@ -168,7 +167,7 @@ impl Forward {
             let (packed, rz) = pack(out, *s, 0, 2);
             let (mut out, new) = pack(packed, *s, 2, 1);
             let reset = Bind::Scratch(out.scratch.len());
-            out = out.scratch(s.state_bytes());
+            out = out.scratch(s.octet_bytes());
             for n in 0..s.t {
                 let around = Around { w: rz, a: before(n), before: before(n), after: reset };
                 out = out.dispatch(dispatch(n, 2, true, around));
@@ -264,7 +263,6 @@ impl Backward {
             (Some(c), Some(c0)) => (c, c0),
             _ => (2, 1),
         };
-        let input = |index: Option<usize>| index.map_or(NOTHING, Bind::Input);
         step_backward::dispatch(params)
             .constant("CELL", cell.number())
             .constant("GATES", cell.gates() as u32)

@@ -1,30 +1,11 @@
 //! The base variants, for every adapter: a step is one dispatch (two for the GRU that resets before its product), in which
 //! each workgroup computes the product, the gates and the states of 64 units of some sequences.
 
+use super::setup::{
+    buffer, columns, first_gradients, first_states, input, no_flow, outputs, rows, states_of, unused,
+};
 use super::{Cell, Recurrent, RecurrentBackward, Sizes, Steps};
 use crate::kernel::{Bind, Candidate, Dispatch, Needs, Target, TargetClass};
-use crate::shape::ALIGN;
-
-crate::kernel! {
-    /// Copies elements, or writes zeros.
-    mod copy = "shaders/recurrent/copy.wgsl";
-    params { len: u32, x_at: u32, y_at: u32 }
-    bind { x: Read, y: ReadWrite }
-}
-
-crate::kernel! {
-    /// The states before the first step.
-    mod begin = "shaders/recurrent/begin.wgsl";
-    params { b: u32, h: u32, pitch: u32 }
-    bind { h0: Read, c0: Read, state: ReadWrite }
-}
-
-crate::kernel! {
-    /// Copies weights for [`step`].
-    mod pack_rows = "shaders/recurrent/pack_rows.wgsl";
-    params { h: u32, h4: u32, first: u32 }
-    bind { w: Read, extra: Read, y: ReadWrite }
-}
 
 crate::kernel! {
     /// One step.
@@ -33,13 +14,6 @@ crate::kernel! {
     bind {
         x: Read, w: Read, mask: Read, before: Read, after: ReadWrite, h: ReadWrite, c: ReadWrite, gates: ReadWrite,
     }
-}
-
-crate::kernel! {
-    /// Copies weights for [`cell`] and [`gru`].
-    mod pack_columns = "shaders/recurrent_backward/pack_columns.wgsl";
-    params { h: u32, h4: u32, gates: u32 }
-    bind { w: Read, peepholes: Read, y: ReadWrite }
 }
 
 crate::kernel! {
@@ -111,64 +85,12 @@ impl Shape {
     }
 }
 
-impl Sizes {
-    /// Elements of a state.
-    fn size(self) -> usize {
-        self.b * self.h
-    }
-
-    /// Vectors of four of a row of a state.
-    fn h4(self) -> usize {
-        self.h.div_ceil(4)
-    }
-
-    fn by_element(self, dispatch: Dispatch) -> Dispatch {
-        dispatch.groups(self.size().div_ceil(64) as u64)
-    }
-
-    fn copy(self, from: (Bind, usize), to: (Bind, usize)) -> Dispatch {
-        let params =
-            copy::Params { len: self.size() as u32, x_at: from.1 as u32, y_at: to.1 as u32 };
-        self.by_element(copy::dispatch(params).constant("ZEROS", false).bind(&[from.0, to.0]))
-    }
-}
-
-/// Bytes of so many floats.
-fn bytes(floats: usize) -> u64 {
-    (4 * floats as u64).next_multiple_of(ALIGN)
-}
-
-/// Adds a buffer to a candidate.
-pub(super) fn buffer(out: &mut Candidate, bytes: u64) -> Bind {
-    out.scratch.push(bytes);
-    Bind::Scratch(out.scratch.len() - 1)
-}
-
-/// Adds a buffer that a kernel has but the cell has not.
-pub(super) fn unused(out: &mut Candidate) -> Bind {
-    buffer(out, ALIGN)
-}
-
-/// Stands for a tensor that the op has not: something to bind that no kernel touches.
-pub(super) const NOTHING: Bind = Bind::Input(1);
-
-fn input(index: Option<usize>) -> Bind {
-    index.map_or(NOTHING, Bind::Input)
-}
-
 pub(super) fn steps(op: Recurrent, s: Sizes, shape: Shape) -> Candidate {
-    let at = op.optional();
+    let mask = input(op.optional().mask);
     let mut out = shape.candidate(op.cell.gates());
-    let state_bytes = bytes(2 * s.b * s.h4() * 4);
     // The states before and after a step take turns.
-    let state = [buffer(&mut out, state_bytes), buffer(&mut out, state_bytes)];
-    let c = if op.cell.has_c() { Bind::Output(1) } else { unused(&mut out) };
-    let gates = op.gates_output().map_or_else(|| unused(&mut out), Bind::Output);
-    let pitch = 4 * s.h4();
-    let params = begin::Params { b: s.b as u32, h: s.h as u32, pitch: pitch as u32 };
-    let begin = begin::dispatch(params).constant("MEMORY", op.cell.has_c());
-    let begin = begin.bind(&[Bind::Input(2), input(at.c0), state[0]]);
-    out = out.dispatch(begin.groups((s.b * pitch).div_ceil(64) as u64));
+    let state = [first_states(&mut out, op, s), buffer(&mut out, s.state_bytes())];
+    let [c, gates] = outputs(&mut out, op);
     let step = |n: usize, of: usize, reset: bool, w: Bind, [before, after]: [Bind; 2]| {
         let params = step::Params {
             b: s.b as u32,
@@ -183,60 +105,34 @@ pub(super) fn steps(op: Recurrent, s: Sizes, shape: Shape) -> Candidate {
             .constant("RESET", reset)
             .constant("PEEPHOLES", op.cell == Cell::LstmPeepholes)
             .constant("MASKED", op.steps == Steps::Masked)
-            .bind(&[Bind::Input(0), w, input(at.mask), before, after, Bind::Output(0), c, gates]);
+            .bind(&[Bind::Input(0), w, mask, before, after, Bind::Output(0), c, gates]);
         shape.give(dispatch, s, s.h4())
     };
     if op.cell == Cell::GruResetBefore {
-        let reset = buffer(&mut out, state_bytes);
-        let (packed, rz) = pack(out, op, s, 0, 2);
-        let (mut out, new) = pack(packed, op, s, 2, 1);
+        let reset = buffer(&mut out, s.state_bytes());
+        let (rz, new) = (rows(&mut out, op, s, 0, 2), rows(&mut out, op, s, 2, 1));
         for n in 0..s.t {
             out = out.dispatch(step(n, 2, true, rz, [state[n % 2], reset]));
             out = out.dispatch(step(n, 1, false, new, [reset, state[(n + 1) % 2]]));
         }
         return out;
     }
-    let gates = op.cell.gates();
-    let (mut out, w) = pack(out, op, s, 0, gates);
+    let of = op.cell.gates();
+    let w = rows(&mut out, op, s, 0, of);
     for n in 0..s.t {
-        out = out.dispatch(step(n, gates, false, w, [state[n % 2], state[(n + 1) % 2]]));
+        out = out.dispatch(step(n, of, false, w, [state[n % 2], state[(n + 1) % 2]]));
     }
     out
-}
-
-/// Adds the weights of `gates` gates from `first` on, as [`step`] reads them.
-fn pack(mut out: Candidate, op: Recurrent, s: Sizes, first: usize, gates: usize) -> (Candidate, Bind) {
-    let vectors = s.h4() * gates * s.h + s.h;
-    let to = buffer(&mut out, bytes(4 * vectors));
-    let params = pack_rows::Params { h: s.h as u32, h4: s.h4() as u32, first: first as u32 };
-    let dispatch = pack_rows::dispatch(params)
-        .constant("GATES", gates as u32)
-        .constant("EXTRA", op.cell.extra() as u32)
-        .bind(&[Bind::Input(1), input(op.optional().extra), to])
-        .groups(vectors.div_ceil(64) as u64);
-    (out.dispatch(dispatch), to)
 }
 
 pub(super) fn steps_backward(op: RecurrentBackward, s: Sizes, shape: Shape) -> Candidate {
     let (at, of, size) = (op.operands(), op.of, s.size());
     let gates_of = of.cell.gates();
     let mut out = shape.candidate(1);
-    let carry = buffer(&mut out, bytes(2 * size));
+    let carry = no_flow(&mut out, s);
     let da = op.product_output().map_or_else(|| unused(&mut out), Bind::Output);
-    let vectors = gates_of * s.h4() * s.h + s.h;
-    let w = buffer(&mut out, bytes(4 * vectors));
-    let zeros = copy::Params { len: 2 * size as u32, x_at: 0, y_at: 0 };
-    let zeros = copy::dispatch(zeros).constant("ZEROS", true).bind(&[Bind::Input(0), carry]);
-    let params = pack_columns::Params { h: s.h as u32, h4: s.h4() as u32, gates: gates_of as u32 };
-    let pack = pack_columns::dispatch(params)
-        .constant("PEEPHOLES", of.cell == Cell::LstmPeepholes)
-        .bind(&[Bind::Input(0), input(at.extra), w]);
-    out = out.dispatch(zeros.groups((2 * size).div_ceil(64) as u64));
-    out = out.dispatch(pack.groups(vectors.div_ceil(64) as u64));
-    let (states, first) = match (at.c, at.c0) {
-        (Some(c), Some(c0)) => (Bind::Input(c), Bind::Input(c0)),
-        _ => (Bind::Input(2), Bind::Input(1)),
-    };
+    let w = columns(&mut out, op, s);
+    let (states, first) = states_of(op);
     let (gates, mask, dh, dx) = (input(at.gates), input(at.mask), Bind::Input(3), Bind::Output(0));
     // `n` is the number of steps that are still to be gone back through, with this one.
     let dispatch = |n: usize, reset: bool| {
@@ -277,16 +173,14 @@ pub(super) fn steps_backward(op: RecurrentBackward, s: Sizes, shape: Shape) -> C
         if let Some(dc) = at.dc {
             let t = of.direction.nth(n - 1, s.t) as u32;
             let add = add::dispatch(add::Params { size: size as u32, t }).bind(&[Bind::Input(dc), carry]);
-            out = out.dispatch(s.by_element(add));
+            out = out.dispatch(add.groups(size.div_ceil(64) as u64));
         }
         out = out.dispatch(dispatch(n, false));
         if of.cell == Cell::GruResetBefore {
             out = out.dispatch(dispatch(n, true));
         }
     }
-    out = out.dispatch(dispatch(0, false)).dispatch(s.copy((carry, 0), (Bind::Output(1), 0)));
-    if of.cell.has_c() {
-        out = out.dispatch(s.copy((carry, size), (Bind::Output(2), 0)));
-    }
+    out = out.dispatch(dispatch(0, false));
+    first_gradients(&mut out, op, s, carry);
     out
 }
