@@ -12,6 +12,8 @@ use std::path::Path;
 
 /// Tunes are invented this often at most until there are as many sound ones as asked for.
 const TRIES: usize = 3;
+/// The longest tune, in characters.
+const LONGEST: usize = 1500;
 
 /// A tune that was invented, and is music.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ pub fn tunes(model: &Model, options: &Options) -> Result<Vec<Invention>, Box<dyn
     while found.len() < options.tunes && tried < TRIES * options.tunes {
         let (count, first) = (options.tunes, tried as u64);
         let (temperature, seed) = (options.temperature, options.seed);
-        let request = Request { count, begin: begin.clone(), temperature, seed, first };
+        let request = Request { count, begin: begin.clone(), temperature, seed, first, longest: LONGEST };
         for body in invent(model, &request)? {
             tried += 1;
             match Tune::parse(&body) {

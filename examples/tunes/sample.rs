@@ -7,9 +7,6 @@ use recurve::nn::Mode;
 use recurve::no_grad;
 use std::error::Error;
 
-/// The longest tune, in characters.
-const LONGEST: usize = 1500;
-
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -23,6 +20,8 @@ pub struct Request {
     pub seed: u64,
     /// Number of the first tune.
     pub first: u64,
+    /// The most characters of a tune.
+    pub longest: usize,
 }
 
 /// Invents tunes, up to their first empty line.
@@ -38,7 +37,7 @@ pub fn invent(model: &Model, request: &Request) -> Result<Vec<String>, Box<dyn E
     // A tune comes after an empty line: the end of a line, twice.
     let line_end = symbols.symbol('\n')?;
     let mut inputs = vec![line_end; count];
-    for at in 0..=LONGEST {
+    for at in 0..=request.longest {
         let (logits, next) = no_grad(|| model.forward(&dev.indices(&inputs, [1, count]), &state, Mode::Eval));
         state = next;
         if at == 0 {

@@ -179,7 +179,8 @@ fn the_same_seed_invents_the_same_tunes() {
     assert_eq!(Config::from_note(&config.to_note()), Some(config.clone()));
     assert_eq!(Config::from_note("{}"), None);
     let model = model::Model::new(&device(), 3, config);
-    let request = Request { count: 2, begin: "M:6/8\n".into(), temperature: 1.0, seed: 5, first: 0 };
+    let request =
+        Request { count: 2, begin: "M:6/8\n".into(), temperature: 1.0, seed: 5, first: 0, longest: 60 };
     let tunes = invent(&model, &request).unwrap();
     assert_eq!(invent(&model, &request).unwrap(), tunes);
     assert!(tunes.iter().all(|t| t.starts_with("M:6/8\n")) && tunes[0] != tunes[1]);
