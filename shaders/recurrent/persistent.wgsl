@@ -3,7 +3,6 @@
 
 const CELL: u32 = 0u; // 0 tanh, 1 relu, 2 LSTM, 3 GRU
 const GATES: u32 = 1u;
-const PEEPHOLES: bool = false;
 const MASKED: bool = false;
 const ROWS: u32 = 2u;
 const WIDTH: u32 = 64u; // threads: H or more
@@ -19,14 +18,14 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [T, B, G * H]
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>; // [H / 4, GATES, H], then [H]: bias of n, or peepholes
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>; // [H / 4, GATES, H], then [H]: bias of n, or peepholes, or 0
 @group(0) @binding(3) var<storage, read> mask: array<f32>; // [T, B]
 @group(0) @binding(4) var<storage, read_write> state: array<f32>; // [2, B, 4 * h4]: h and c before the first step, and after the last
 @group(0) @binding(5) var<storage, read_write> h: array<f32>; // [T, B, H]
 @group(0) @binding(6) var<storage, read_write> c: array<f32>; // [T, B, H]
 @group(0) @binding(7) var<storage, read_write> gates: array<f32>; // [T, B, S * H]
 
-//!include lib/gates.wgsl
+//!include lib/cells.wgsl
 
 var<workgroup> hidden: array<f32, ROWS * WIDTH>;
 
@@ -83,46 +82,29 @@ fn main(
                 let a = vec4<f32>(acc[r * 4u], acc[r * 4u + 1u], acc[r * 4u + 2u], acc[r * 4u + 3u]);
                 var h_new = h_old[r];
                 if (CELL <= 1u) {
-                    let sum = x[row * p.h + j] + a.x;
-                    h_new = select(max(sum, 0.0), tanh_of(sum), CELL == 0u);
+                    h_new = plain_step(x[row * p.h + j] + a.x, CELL);
                 }
                 if (CELL == 2u) {
                     let to = row * 4u * p.h + j;
-                    var sum_i = x[to] + a.x;
-                    var sum_f = x[to + p.h] + a.y;
-                    var sum_o = x[to + 3u * p.h] + a.w;
-                    if (PEEPHOLES) {
-                        sum_i += extra.x * c_old[r];
-                        sum_f += extra.y * c_old[r];
+                    let of_x = vec4<f32>(x[to], x[to + p.h], x[to + 2u * p.h], x[to + 3u * p.h]);
+                    let fresh = lstm_step(of_x + a, c_old[r], extra);
+                    h_new = fresh.h;
+                    //!unroll
+                    for (var g = 0u; g < 4u; g++) {
+                        gates[to + g * p.h] = fresh.gates[g];
                     }
-                    let f_i = sigmoid(sum_i);
-                    let f_f = sigmoid(sum_f);
-                    let f_g = tanh_of(x[to + 2u * p.h] + a.z);
-                    let c_new = f_f * c_old[r] + f_i * f_g;
-                    if (PEEPHOLES) {
-                        sum_o += extra.z * c_new;
-                    }
-                    let f_o = sigmoid(sum_o);
-                    h_new = f_o * tanh_of(c_new);
-                    gates[to] = f_i;
-                    gates[to + p.h] = f_f;
-                    gates[to + 2u * p.h] = f_g;
-                    gates[to + 3u * p.h] = f_o;
-                    c_old[r] = select(c_new, c_old[r], keep);
+                    c_old[r] = select(fresh.c, c_old[r], keep);
                     c[row * p.h + j] = c_old[r];
                 }
                 if (CELL == 3u) {
                     let at_x = row * 3u * p.h + j;
-                    let f_r = sigmoid(x[at_x] + a.x);
-                    let f_z = sigmoid(x[at_x + p.h] + a.y);
-                    let m = a.z + extra.x;
-                    let n = tanh_of(x[at_x + 2u * p.h] + f_r * m);
-                    h_new = (1.0 - f_z) * n + f_z * h_old[r];
-                    let to = row * 4u * p.h + j;
-                    gates[to] = f_r;
-                    gates[to + p.h] = f_z;
-                    gates[to + 2u * p.h] = n;
-                    gates[to + 3u * p.h] = m;
+                    let of_x = vec3<f32>(x[at_x], x[at_x + p.h], x[at_x + 2u * p.h]);
+                    let fresh = gru_gates(of_x, a.xyz, extra.x);
+                    h_new = gru_state(fresh.y, fresh.z, h_old[r]);
+                    //!unroll
+                    for (var g = 0u; g < 4u; g++) {
+                        gates[row * 4u * p.h + g * p.h + j] = fresh[g];
+                    }
                 }
                 h_old[r] = select(h_new, h_old[r], keep);
                 h[row * p.h + j] = h_old[r];

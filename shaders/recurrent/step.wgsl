@@ -4,7 +4,6 @@
 const CELL: u32 = 0u; // 0 tanh, 1 relu, 2 LSTM, 3 GRU, 4 GRU that resets before the product
 const GATES: u32 = 1u; // that get a product
 const RESET: bool = false; // with CELL 4: only r, z and r * h; the next dispatch does the rest
-const PEEPHOLES: bool = false;
 const MASKED: bool = false;
 const ROWS: u32 = 4u;
 const PARTS: u32 = 1u;
@@ -19,7 +18,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [T, B, G * H]
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>; // [H / 4, GATES, H], then [H]: bias of n, or peepholes
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>; // [H / 4, GATES, H], then [H]: bias of n, or peepholes, or 0
 @group(0) @binding(3) var<storage, read> mask: array<f32>; // [T, B]
 @group(0) @binding(4) var<storage, read> before: array<vec4<f32>>; // [2, B, h4]: h and c, or r * h and h
 @group(0) @binding(5) var<storage, read_write> after: array<f32>; // [2, B, 4 * h4]: the same after the step
@@ -27,7 +26,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> c: array<f32>; // [T, B, H]
 @group(0) @binding(8) var<storage, read_write> gates: array<f32>; // [T, B, S * H]
 
-//!include lib/gates.wgsl
+//!include lib/cells.wgsl
 
 var<workgroup> sums: array<f32, PARTS * ROWS * GATES * 64u>;
 
@@ -102,48 +101,31 @@ fn main(
         let h_old = before[h_at / 4u][h_at % 4u];
         var h_new = h_old;
         if (CELL <= 1u) {
-            let sum = x[row * p.h + j] + a[0];
-            h_new = select(max(sum, 0.0), tanh_of(sum), CELL == 0u);
+            h_new = plain_step(x[row * p.h + j] + a[0], CELL);
         }
         if (CELL == 2u) {
             let c_old = before[(size + i) / 4u][i % 4u];
             let to = row * 4u * p.h + j;
-            var sum_i = x[to] + a[0];
-            var sum_f = x[to + p.h] + a[1];
-            var sum_o = x[to + 3u * p.h] + a[3];
-            if (PEEPHOLES) {
-                sum_i += extra.x * c_old;
-                sum_f += extra.y * c_old;
+            let of_x = vec4<f32>(x[to], x[to + p.h], x[to + 2u * p.h], x[to + 3u * p.h]);
+            let fresh = lstm_step(of_x + vec4<f32>(a[0], a[1], a[2], a[3]), c_old, extra);
+            h_new = fresh.h;
+            //!unroll
+            for (var g = 0u; g < 4u; g++) {
+                gates[to + g * p.h] = fresh.gates[g];
             }
-            let f_i = sigmoid(sum_i);
-            let f_f = sigmoid(sum_f);
-            let f_g = tanh_of(x[to + 2u * p.h] + a[2]);
-            let c_new = f_f * c_old + f_i * f_g;
-            if (PEEPHOLES) {
-                sum_o += extra.z * c_new;
-            }
-            let f_o = sigmoid(sum_o);
-            h_new = f_o * tanh_of(c_new);
-            gates[to] = f_i;
-            gates[to + p.h] = f_f;
-            gates[to + 2u * p.h] = f_g;
-            gates[to + 3u * p.h] = f_o;
-            let c_kept = select(c_new, c_old, keep);
+            let c_kept = select(fresh.c, c_old, keep);
             after[size + i] = c_kept;
             c[row * p.h + j] = c_kept;
         }
         if (CELL == 3u) {
             let at_x = row * 3u * p.h + j;
-            let f_r = sigmoid(x[at_x] + a[0]);
-            let f_z = sigmoid(x[at_x + p.h] + a[1]);
-            let m = a[2] + extra.x;
-            let n = tanh_of(x[at_x + 2u * p.h] + f_r * m);
-            h_new = (1.0 - f_z) * n + f_z * h_old;
-            let to = row * 4u * p.h + j;
-            gates[to] = f_r;
-            gates[to + p.h] = f_z;
-            gates[to + 2u * p.h] = n;
-            gates[to + 3u * p.h] = m;
+            let of_x = vec3<f32>(x[at_x], x[at_x + p.h], x[at_x + 2u * p.h]);
+            let fresh = gru_gates(of_x, vec3<f32>(a[0], a[1], a[2]), extra.x);
+            h_new = gru_state(fresh.y, fresh.z, h_old);
+            //!unroll
+            for (var g = 0u; g < 4u; g++) {
+                gates[row * 4u * p.h + g * p.h + j] = fresh[g];
+            }
         }
         if (CELL == 4u) {
             let at_x = row * 3u * p.h + j;
@@ -155,9 +137,8 @@ fn main(
                 after[size + i] = h_old;
                 continue;
             }
-            let f_z = gates[at_x + p.h];
             let n = tanh_of(x[at_x + 2u * p.h] + a[0]);
-            h_new = (1.0 - f_z) * n + f_z * h_old;
+            h_new = gru_state(gates[at_x + p.h], n, h_old);
             gates[at_x + 2u * p.h] = n;
         }
         let h_kept = select(h_new, h_old, keep);

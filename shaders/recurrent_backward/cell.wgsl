@@ -3,7 +3,6 @@
 
 const CELL: u32 = 0u; // 0 tanh, 1 relu, 2 LSTM
 const GATES: u32 = 1u;
-const PEEPHOLES: bool = false;
 const MASKED: bool = false;
 const ROWS: u32 = 4u;
 const PARTS: u32 = 1u;
@@ -21,7 +20,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>; // [G, H / 4, H], then [H]: peepholes
+@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>; // [G, H / 4, H], then [H]: peepholes, or 0
 @group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, S * H]
 @group(0) @binding(3) var<storage, read> states: array<f32>; // [T, B, H]: h, or c of an LSTM
 @group(0) @binding(4) var<storage, read> before: array<f32>; // the same, or [B, H] before all steps
@@ -30,7 +29,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> carry: array<f32>; // [2, B, H]: of h past the product, and of c
 @group(0) @binding(8) var<storage, read_write> dx: array<f32>; // [T, B, G * H]
 
-//!include lib/gates.wgsl
+//!include lib/cells.wgsl
 //!include lib/rows_product.wgsl
 
 fn operand(at: u32) -> f32 {
@@ -82,34 +81,18 @@ fn main(
             }
         }
         if (CELL <= 1u) {
-            let y = states[row * p.h + j];
-            let slope = select(select(0.0, 1.0, y > 0.0), 1.0 - y * y, CELL == 0u);
-            dx[at] = flow * slope;
+            dx[at] = flow * plain_slope(states[row * p.h + j], CELL);
         }
         if (CELL == 2u) {
-            let f_i = gates[at];
-            let f_f = gates[at + p.h];
-            let f_g = gates[at + 2u * p.h];
-            let f_o = gates[at + 3u * p.h];
-            let y = tanh_of(states[row * p.h + j]);
-            let c_old = before[p.before_at + i];
-            let d_o = flow * y * f_o * (1.0 - f_o);
-            var dc = carry[size + i] + flow * f_o * (1.0 - y * y);
-            let peep = w[GATES * p.h4 * p.h + j];
-            if (PEEPHOLES) {
-                dc += peep.z * d_o;
+            let gate = vec4<f32>(gates[at], gates[at + p.h], gates[at + 2u * p.h], gates[at + 3u * p.h]);
+            let peepholes = w[GATES * p.h4 * p.h + j];
+            let d = lstm_flow(
+                gate, before[p.before_at + i], states[row * p.h + j], peepholes, flow, carry[size + i]);
+            carry[size + i] = d.c;
+            //!unroll
+            for (var g = 0u; g < 4u; g++) {
+                dx[at + g * p.h] = d.gates[g];
             }
-            let d_i = dc * f_g * f_i * (1.0 - f_i);
-            let d_f = dc * c_old * f_f * (1.0 - f_f);
-            var dc_old = dc * f_f;
-            if (PEEPHOLES) {
-                dc_old += peep.x * d_i + peep.y * d_f;
-            }
-            carry[size + i] = dc_old;
-            dx[at] = d_i;
-            dx[at + p.h] = d_f;
-            dx[at + 2u * p.h] = dc * f_i * (1.0 - f_g * f_g);
-            dx[at + 3u * p.h] = d_o;
         }
     }
 }

@@ -29,6 +29,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> dx: array<f32>; // [T, B, 3 * H]
 @group(0) @binding(8) var<storage, read_write> da: array<f32>; // [T, B, 3 * H]: of the recurrent product, with AFTER
 
+//!include lib/cells.wgsl
 //!include lib/rows_product.wgsl
 
 fn operand(at: u32) -> f32 {
@@ -93,20 +94,19 @@ fn main(
             continue;
         }
         let at = row * select(3u, 4u, AFTER) * p.h + j;
-        let f_r = gates[at];
-        let f_z = gates[at + p.h];
-        let n = gates[at + 2u * p.h];
-        let dz = flow * (before[p.before_at + i] - n) * f_z * (1.0 - f_z);
-        let dn = flow * (1.0 - f_z) * (1.0 - n * n);
-        carry[i] = flow * f_z;
-        dx[to + p.h] = dz;
-        dx[to + 2u * p.h] = dn;
+        var gate = vec4<f32>(gates[at], gates[at + p.h], gates[at + 2u * p.h], 0.0);
         if (AFTER) {
-            let dr = dn * gates[at + 3u * p.h] * f_r * (1.0 - f_r);
-            dx[to] = dr;
-            da[to] = dr;
-            da[to + p.h] = dz;
-            da[to + 2u * p.h] = dn * f_r;
+            gate.w = gates[at + 3u * p.h];
+        }
+        let d = gru_flow(gate, before[p.before_at + i], flow);
+        carry[i] = d.w;
+        dx[to + p.h] = d.y;
+        dx[to + 2u * p.h] = d.z;
+        if (AFTER) {
+            dx[to] = d.x;
+            da[to] = d.x;
+            da[to + p.h] = d.y;
+            da[to + 2u * p.h] = d.z * gate.x;
         }
     }
 }

@@ -3,7 +3,6 @@
 
 const CELL: u32 = 0u; // 0 tanh, 1 relu, 2 LSTM, 3 GRU
 const GATES: u32 = 1u;
-const PEEPHOLES: bool = false;
 const MASKED: bool = false;
 const DC: bool = false; // a gradient of c is given
 const ROWS: u32 = 2u;
@@ -20,7 +19,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>; // [G, H / 4, H], then [H]: peepholes
+@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>; // [G, H / 4, H], then [H]: peepholes, or 0
 @group(0) @binding(2) var<storage, read> gates: array<f32>; // [T, B, S * H]
 @group(0) @binding(3) var<storage, read> states: array<f32>; // [T, B, H]: h, or c of an LSTM
 @group(0) @binding(4) var<storage, read> first: array<f32>; // [B, H]: the state before all steps
@@ -31,7 +30,7 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> dx: array<f32>; // [T, B, G * H]
 @group(0) @binding(10) var<storage, read_write> da: array<f32>; // [T, B, G * H]: of the product, with CELL 3
 
-//!include lib/gates.wgsl
+//!include lib/cells.wgsl
 
 var<workgroup> given: array<f32, ROWS * GATES * WIDTH>;
 
@@ -47,7 +46,7 @@ fn main(
     }
     let size = p.b * p.h;
     let unit = min(j, p.h - 1u);
-    let peep = w[GATES * p.h4 * p.h + unit];
+    let peepholes = w[GATES * p.h4 * p.h + unit];
     var flow_h: array<f32, ROWS>;
     var flow_c: array<f32, ROWS>;
     //!unroll
@@ -78,8 +77,7 @@ fn main(
                 if (!(MASKED && mask[row] == 0.0)) {
                     flow_h[r] = 0.0;
                     if (CELL <= 1u) {
-                        let y = states[row * p.h + j];
-                        d.x = flow * select(select(0.0, 1.0, y > 0.0), 1.0 - y * y, CELL == 0u);
+                        d.x = flow * plain_slope(states[row * p.h + j], CELL);
                         to_product = d;
                     } else {
                         var old: f32;
@@ -92,26 +90,14 @@ fn main(
                         let gate = vec4<f32>(
                             gates[saved], gates[saved + p.h], gates[saved + 2u * p.h], gates[saved + 3u * p.h]);
                         if (CELL == 2u) {
-                            let y = tanh_of(states[row * p.h + j]);
-                            d.w = flow * y * gate.w * (1.0 - gate.w);
-                            var into = flow_c[r] + flow * gate.w * (1.0 - y * y);
-                            if (PEEPHOLES) {
-                                into += peep.z * d.w;
-                            }
-                            d.x = into * gate.z * gate.x * (1.0 - gate.x);
-                            d.y = into * old * gate.y * (1.0 - gate.y);
-                            d.z = into * gate.x * (1.0 - gate.z * gate.z);
-                            flow_c[r] = into * gate.y;
-                            if (PEEPHOLES) {
-                                flow_c[r] += peep.x * d.x + peep.y * d.y;
-                            }
+                            let passed = lstm_flow(gate, old, states[row * p.h + j], peepholes, flow, flow_c[r]);
+                            flow_c[r] = passed.c;
+                            d = passed.gates;
                             to_product = d;
                         }
                         if (CELL == 3u) {
-                            d.y = flow * (old - gate.z) * gate.y * (1.0 - gate.y);
-                            d.z = flow * (1.0 - gate.y) * (1.0 - gate.z * gate.z);
-                            d.x = d.z * gate.w * gate.x * (1.0 - gate.x);
-                            flow_h[r] = flow * gate.y;
+                            d = gru_flow(gate, old, flow);
+                            flow_h[r] = d.w;
                             to_product = vec4<f32>(d.x, d.y, d.z * gate.x, 0.0);
                         }
                     }

@@ -23,6 +23,7 @@ use thiserror::Error;
 /// Shared WGSL sources that `//!include` may name, as (path below `shaders/`, text).
 pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/activation.wgsl", include_str!("../../shaders/lib/activation.wgsl")),
+    ("lib/cells.wgsl", include_str!("../../shaders/lib/cells.wgsl")),
     ("lib/class_share.wgsl", include_str!("../../shaders/lib/class_share.wgsl")),
     ("lib/class_weight.wgsl", include_str!("../../shaders/lib/class_weight.wgsl")),
     ("lib/clip.wgsl", include_str!("../../shaders/lib/clip.wgsl")),

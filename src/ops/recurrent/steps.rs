@@ -103,7 +103,6 @@ pub(super) fn steps(op: Recurrent, s: Sizes, shape: Shape) -> Candidate {
             .constant("CELL", op.cell.number())
             .constant("GATES", of as u32)
             .constant("RESET", reset)
-            .constant("PEEPHOLES", op.cell == Cell::LstmPeepholes)
             .constant("MASKED", op.steps == Steps::Masked)
             .bind(&[Bind::Input(0), w, mask, before, after, Bind::Output(0), c, gates]);
         shape.give(dispatch, s, s.h4())
@@ -163,7 +162,6 @@ pub(super) fn steps_backward(op: RecurrentBackward, s: Sizes, shape: Shape) -> C
             _ => cell::dispatch(cell::Params { b, h, h4, t, next, before_at, is_last, is_end, tiles })
                 .constant("CELL", of.cell.number())
                 .constant("GATES", gates_of as u32)
-                .constant("PEEPHOLES", of.cell == Cell::LstmPeepholes)
                 .constant("MASKED", masked)
                 .bind(&[w, gates, states, before, dh, mask, carry, dx]),
         };
