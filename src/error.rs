@@ -3,6 +3,7 @@
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::kernel::Misfit;
+use crate::optim::Divergence;
 use crate::shape::Spec;
 use std::fmt;
 use std::panic::Location;
@@ -99,6 +100,9 @@ pub enum Error {
         /// The number of classes.
         classes: u64,
     },
+    /// Training diverged, and the optimiser's [`Guard`](crate::optim::Guard) stops there.
+    #[error("training diverged: {0}")]
+    Diverged(Divergence),
     /// Operands that do not fit an op.
     #[error(transparent)]
     Shape(#[from] ShapeError),

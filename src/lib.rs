@@ -57,7 +57,8 @@ pub use gpu::adapter::adapters;
 pub use gpu::shader;
 pub use grad::Gradients;
 pub use optim::{
-    Adam, AdamConfig, AdamW, AdamWConfig, Clip, Optimizer, ParamGroup, RmsProp, RmsPropConfig, Sgd, SgdConfig,
+    Adam, AdamConfig, AdamW, AdamWConfig, Clip, Guard, Optimizer, ParamGroup, RmsProp, RmsPropConfig, Sgd,
+    SgdConfig,
 };
 pub use params::{Init, Param, Params, Scope};
 pub use shape::{ALIGN, DType, MAX_RANK, Shape, Spec};

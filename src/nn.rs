@@ -31,7 +31,9 @@ pub use embedding::Embedding;
 pub use linear::Linear;
 pub use pool1d::{AvgPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
-pub use recurrent::{Gru, Lstm, LstmOptions, LstmState, RecurrentConfig, Reset, Rnn};
+pub use recurrent::{
+    Gru, InitialState, Lstm, LstmOptions, LstmState, RecurrentConfig, RecurrentInit, Reset, Rnn,
+};
 pub use recurrent_cell::{GruCell, LstmCell, RnnCell};
 pub use row_norm::{GroupNorm, InstanceNorm, LayerNorm, NormConfig};
 pub use upsample::Upsample;

@@ -7,30 +7,32 @@
 //!
 //! A parameter without a gradient is skipped: neither its value nor its state nor its number of steps changes, as in
 //! PyTorch when `grad` is `None`.
+//!
+//! A [`Guard`] has the same program look for values that are not finite, and undo the steps that have any.
 
 mod adam;
+mod flat;
+mod guard;
 mod rmsprop;
 mod sgd;
+mod state;
 
 pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
+pub use guard::{Divergence, Guard, Quantity};
 pub use rmsprop::{RmsProp, RmsPropConfig};
 pub use sgd::{Sgd, SgdConfig};
 
 use crate::caller::{Caller, on_behalf_of};
-use crate::checkpoint::{CheckpointError, OPTIMIZER, TensorFile, Tensors};
 use crate::error::Result;
 use crate::grad::Gradients;
 use crate::op::Scalar;
 use crate::ops::clip_grad::{Clipping, clip_factor};
-use crate::ops::place_gradients::PlaceGradients;
 use crate::params::{Arena, Param, Params};
 use crate::tensor::Tensor;
-use crate::variable::Variable;
+use flat::{Due, Flat, Member};
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{Read, Seek};
 use std::panic::Location;
-use std::sync::Arc;
 
 /// How one optimiser turns gradients into updates: its configuration, and the op that it appends.
 pub trait Rule: fmt::Debug {
@@ -153,37 +155,7 @@ pub struct Optimizer<R: Rule> {
     clip: Option<Clip>,
     arenas: Vec<Flat>,
     grad_norm: Option<Tensor>,
-}
-
-/// An arena of parameters, with its gradients and states.
-struct Flat {
-    weights: Arc<Arena>,
-    gradients: Arena,
-    states: Vec<Arena>,
-    members: Vec<Member>,
-    runs: HashMap<(u64, u64), Arc<RunVariables>>,
-}
-
-struct Member {
-    param: Param,
-    /// Bytes in the arena, and where the next one begins.
-    start: u64,
-    end: u64,
-    group: usize,
-    steps: u64,
-}
-
-/// A run's parts of parameters, gradients and states.
-struct RunVariables(Vec<Arc<Variable>>);
-
-/// Runs remembered per arena; a program that skips other parameters at every step must not collect them for ever.
-const MAX_RUNS: usize = 1024;
-
-/// A run that is to be made: its arena, group, number of steps and variables.
-struct Due {
-    group: usize,
-    steps: u64,
-    operands: Vec<Tensor>,
+    watch: Option<guard::Watch>,
 }
 
 impl<R: Rule> Optimizer<R> {
@@ -205,6 +177,7 @@ impl<R: Rule> Optimizer<R> {
             clip: None,
             arenas: Vec::new(),
             grad_norm: None,
+            watch: None,
         }
     }
 
@@ -236,15 +209,21 @@ impl<R: Rule> Optimizer<R> {
     /// Updates every parameter that has a gradient, and runs the step without waiting for it.
     ///
     /// # Errors
-    /// Whatever stopped the computation: see [`Error`](crate::Error).
+    /// [`Error::Diverged`](crate::Error::Diverged) where a [`Guard`] says so, and whatever stopped the computation: see
+    /// [`Error`](crate::Error).
     ///
     /// # Panics
     /// When the gradients are on another device.
     #[track_caller]
     pub fn step(&mut self, gradients: &Gradients) -> Result<()> {
-        assert_eq!(gradients.device(), self.params.device(), "gradients and parameters are on one device");
-        gradients.check()?;
+        self.check(gradients)?;
         self.step_with(|param| param.gradient(gradients))
+    }
+
+    #[track_caller]
+    fn check(&self, gradients: &Gradients) -> Result<()> {
+        assert_eq!(gradients.device(), self.params.device(), "gradients and parameters are on one device");
+        gradients.check()
     }
 
     /// [`step`](Optimizer::step) with gradients from anywhere: sums of several batches, say.
@@ -256,6 +235,16 @@ impl<R: Rule> Optimizer<R> {
     /// When a gradient does not have its parameter's shape.
     #[track_caller]
     pub fn step_with(&mut self, gradient: impl Fn(&Param) -> Option<Tensor>) -> Result<()> {
+        self.advance(gradient)?;
+        // In a browser nobody may wait here; `step_async` looks there.
+        #[cfg(not(target_arch = "wasm32"))]
+        pollster::block_on(self.look())?;
+        Ok(())
+    }
+
+    /// The step itself.
+    #[track_caller]
+    fn advance(&mut self, gradient: impl Fn(&Param) -> Option<Tensor>) -> Result<()> {
         self.cover()?;
         // Dropped before the run, so its place is free for the new one.
         self.grad_norm = None;
@@ -263,7 +252,7 @@ impl<R: Rule> Optimizer<R> {
         let mut stepped = Vec::new();
         for (index, flat) in self.arenas.iter_mut().enumerate() {
             let placed = flat.place(&gradient);
-            due.extend(flat.runs(&self.params, &placed, |m| (m.group, self.rule.phase(m.steps))));
+            due.extend(flat.runs(&self.params, index, &placed, |m| (m.group, self.rule.phase(m.steps))));
             stepped.extend(placed.into_iter().map(|member| (index, member)));
         }
         on_behalf_of(Caller::forward(Location::caller()), || self.append(&due));
@@ -278,15 +267,18 @@ impl<R: Rule> Optimizer<R> {
     /// # Errors
     /// As `step`.
     pub async fn step_async(&mut self, gradients: &Gradients) -> Result<()> {
-        self.step(gradients)?;
+        self.check(gradients)?;
+        self.advance(|param| param.gradient(gradients))?;
+        self.look().await?;
         self.params.device().throttle().await
     }
 
-    /// Appends norm and updates.
+    /// Appends norm and updates, and what watches over them.
     fn append(&mut self, due: &[Due]) {
         if due.is_empty() {
             return;
         }
+        self.append_copies();
         let (clipping, bound, factor) = match self.clip {
             None => (Clipping::None, 0.0, None),
             Some(Clip::Value { bound }) => (Clipping::Value, bound, None),
@@ -308,9 +300,10 @@ impl<R: Rule> Optimizer<R> {
                 step: d.steps + 1,
             });
         }
+        self.append_watch(due);
     }
 
-    /// Makes gradients and states for arenas that have come since.
+    /// Makes gradients and states for arenas that have come since, and what a guard needs.
     fn cover(&mut self) -> Result<()> {
         let device = self.params.device();
         for (weights, params) in self.params.trainable_arenas()?.into_iter().skip(self.arenas.len()) {
@@ -330,155 +323,10 @@ impl<R: Rule> Optimizer<R> {
                 Member { param, start, end, group, steps: 0 }
             };
             let members = params.into_iter().zip(&starts).zip(ends).map(member).collect();
-            self.arenas.push(Flat { weights, gradients, states, members, runs: HashMap::new() });
+            let (runs, guarded) = (HashMap::new(), guard::Guarded::default());
+            self.arenas.push(Flat { weights, gradients, states, members, runs, guarded });
         }
-        Ok(())
-    }
-
-    /// States and steps, for a checkpoint.
-    pub(crate) async fn collect(&self, tensors: &mut Tensors) -> Result<()> {
-        for flat in &self.arenas {
-            for (name, state) in self.rule.states().iter().zip(&flat.states) {
-                let values = state.flat.tensor().to_vec_async().await?;
-                for m in &flat.members {
-                    let elements = m.param.shape().elements();
-                    let part = &values[m.start as usize / 4..][..elements];
-                    tensors.f32(&state_name(name, &m.param), m.param.shape(), part);
-                }
-            }
-            for m in &flat.members {
-                tensors.i64(&state_name(STEP, &m.param), m.steps as i64);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads states and steps without changing anything yet. A checkpoint that was written before the first step has
-    /// none.
-    pub(crate) fn stage<F: Read + Seek>(&mut self, file: &mut TensorFile<F>) -> Result<Staged> {
-        self.cover()?;
-        let mut staged = Staged::default();
-        let (mut missing, mut misshapen, mut known) = (Vec::new(), Vec::new(), 0);
-        let any = file.names().any(|n| n.starts_with(OPTIMIZER));
-        for (arena, flat) in self.arenas.iter().enumerate().filter(|_| any) {
-            for (index, m) in flat.members.iter().enumerate() {
-                let shape = m.param.shape();
-                for (state, name) in self.rule.states().iter().map(|s| state_name(s, &m.param)).enumerate() {
-                    match file.shape(&name) {
-                        None => missing.push(name),
-                        Some(found) if found != shape.dims() => {
-                            misshapen.push(format!("{name} is {found:?} in the file, {shape} in the model"))
-                        }
-                        Some(_) => staged.states.push((arena, state, m.start, file.f32(&name)?)),
-                    }
-                    known += 1;
-                }
-                let name = state_name(STEP, &m.param);
-                known += 1;
-                match file.shape(&name) {
-                    None => missing.push(name),
-                    Some(_) => staged.steps.push((arena, index, file.count(&name)?)),
-                }
-            }
-        }
-        let there = file.names().filter(|n| n.starts_with(OPTIMIZER)).count();
-        if !missing.is_empty() || !misshapen.is_empty() || there != known {
-            let mut ours = std::collections::HashSet::new();
-            for m in self.arenas.iter().flat_map(|f| &f.members) {
-                ours.extend(self.rule.states().iter().chain([&STEP]).map(|s| state_name(s, &m.param)));
-            }
-            let foreign = file.names().filter(|n| n.starts_with(OPTIMIZER) && !ours.contains(*n));
-            let unexpected = foreign.map(str::to_string).collect();
-            return Err(CheckpointError::Mismatch { missing, unexpected, misshapen }.into());
-        }
-        Ok(staged)
-    }
-
-    /// Puts staged states in the place of the present ones.
-    pub(crate) fn restore(&mut self, staged: Staged) -> Result<()> {
-        let device = self.params.device();
-        device.run()?;
-        for flat in &mut self.arenas {
-            flat.members.iter_mut().for_each(|m| m.steps = 0);
-            for state in &flat.states {
-                state.flat.set(&vec![0.0; state.chunk.bytes() as usize / 4])?;
-            }
-        }
-        for (arena, state, start, values) in &staged.states {
-            device.write_chunk(&self.arenas[*arena].states[*state].chunk, *start, values)?;
-        }
-        for (arena, member, steps) in staged.steps {
-            self.arenas[arena].members[member].steps = steps;
-        }
-        Ok(())
-    }
-}
-
-/// The name of step counts in a checkpoint.
-const STEP: &str = "step";
-
-fn state_name(state: &str, param: &Param) -> String {
-    format!("{OPTIMIZER}{state}/{}", param.name())
-}
-
-/// States that were read and fit, not yet put in place.
-#[derive(Default)]
-pub(crate) struct Staged {
-    /// Arena, state, byte offset, values.
-    states: Vec<(usize, usize, u64, Vec<f32>)>,
-    /// Arena, member, steps.
-    steps: Vec<(usize, usize, u64)>,
-}
-
-impl Flat {
-    /// Appends the placing of all gradients, and says which members have one.
-    #[track_caller]
-    fn place(&self, gradient: &impl Fn(&Param) -> Option<Tensor>) -> Vec<usize> {
-        let (mut placed, mut offsets, mut operands) =
-            (Vec::new(), Vec::new(), vec![self.gradients.flat.tensor()]);
-        for (index, m) in self.members.iter().enumerate() {
-            let Some(gradient) = gradient(&m.param) else { continue };
-            let (name, shape) = (m.param.name(), m.param.shape());
-            assert_eq!(gradient.shape(), shape, "the gradient of {name} has the parameter's shape");
-            placed.push(index);
-            offsets.push(m.start);
-            operands.push(gradient);
-        }
-        if !placed.is_empty() {
-            Tensor::apply(PlaceGradients { offsets }, &operands.iter().collect::<Vec<_>>(), &[]);
-        }
-        placed
-    }
-
-    /// The longest runs of members that are `placed` and have the same key.
-    fn runs<K: PartialEq>(
-        &mut self,
-        params: &Params,
-        placed: &[usize],
-        key: impl Fn(&Member) -> K,
-    ) -> Vec<Due> {
-        let members = &self.members;
-        let joined = |a: &usize, b: &usize| a + 1 == *b && key(&members[*a]) == key(&members[*b]);
-        let mut due = Vec::new();
-        for run in placed.chunk_by(joined) {
-            let (first, last) = (&members[run[0]], &members[run[run.len() - 1]]);
-            if self.runs.len() >= MAX_RUNS {
-                self.runs.clear();
-            }
-            let arenas = [&*self.weights, &self.gradients].into_iter().chain(&self.states);
-            let part = |a: &Arena| a.part(params.device(), first.start, last.end);
-            let made = || Arc::new(RunVariables(arenas.map(part).collect()));
-            let variables = self.runs.entry((first.start, last.end)).or_insert_with(made);
-            let operands = variables.0.iter().map(Variable::tensor).collect();
-            due.push(Due { group: first.group, steps: first.steps, operands });
-        }
-        due
-    }
-}
-
-impl fmt::Debug for Flat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.members.iter().map(|m| (&m.param, m.steps))).finish()
+        self.cover_guard()
     }
 }
 

@@ -91,6 +91,8 @@ pub(crate) struct OutputState {
     /// Pending nodes that read it.
     pins: AtomicUsize,
     storage: Mutex<Option<Storage>>,
+    /// Set once it cannot be computed again, so it stays as long as anything refers to it, like an uploaded value.
+    kept: AtomicBool,
     /// As a leaf's, for labels under another shape.
     pub labels: Option<Labels>,
 }
@@ -124,6 +126,20 @@ impl Node {
         drop_iteratively(sources);
     }
 
+    /// Lets go of the operands where no gradient flows and all results are there: a state that is carried on without
+    /// gradients would otherwise keep what all runs before it were given.
+    fn stand_alone(&self) {
+        if self.needs_grad || self.is_effect() {
+            return;
+        }
+        let storages: Vec<_> = self.outputs.iter().map(|o| o.storage.lock().unwrap()).collect();
+        if storages.iter().all(|s| s.is_some()) {
+            self.outputs.iter().for_each(|o| o.kept.store(true, Ordering::Release));
+            drop(storages);
+            self.release();
+        }
+    }
+
     /// Ends the pins on the operands, and notes which versions of variables were read.
     fn finish(&self) {
         let mut inputs = self.inputs.lock().unwrap();
@@ -154,8 +170,10 @@ impl OutputState {
 
     fn drop_if_unused(&self) {
         if self.handles.load(Ordering::Acquire) == 0 && self.pins.load(Ordering::Acquire) == 0 {
-            let storage = self.storage.lock().unwrap().take();
+            let mut storage = self.storage.lock().unwrap();
+            let unused = if self.kept.load(Ordering::Acquire) { None } else { storage.take() };
             drop(storage);
+            drop(unused);
         }
     }
 }
@@ -221,6 +239,11 @@ pub fn no_grad<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// Whether gradients may be asked of an op with such operands.
+pub(crate) fn builds_graph(inputs: &[&Tensor]) -> bool {
+    NO_GRAD.get() == 0 && inputs.iter().any(|t| t.needs_grad())
+}
+
 /// Appends a node and returns its results. Operands pending on another thread's trace are run first.
 pub(crate) fn append(
     device: &Device,
@@ -241,13 +264,14 @@ pub(crate) fn append(
             node.outputs[*output].pins.fetch_add(1, Ordering::AcqRel);
         }
     }
-    let needs_grad = NO_GRAD.get() == 0 && op.updates().is_empty() && inputs.iter().any(|t| t.needs_grad());
+    let needs_grad = op.updates().is_empty() && builds_graph(inputs);
     let labels = inputs.first().filter(|_| op.alias()).and_then(|t| t.labels());
     let state = |&spec| OutputState {
         spec,
         handles: AtomicUsize::new(0),
         pins: AtomicUsize::new(0),
         storage: Mutex::new(None),
+        kept: AtomicBool::new(false),
         labels,
     };
     let node = Arc::new(Node {
@@ -360,6 +384,7 @@ pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResul
     }
     let updated = touch_updated(&needed);
     needed.iter().filter(|n| !n.ran.load(Ordering::Acquire)).for_each(|n| n.finish());
+    needed.iter().for_each(|n| n.stand_alone());
     trace.retire(&needed, updated, device.runs_node_by_node());
     drop((needed, pending));
     device.count_tracing((crate::clock::now() - start).saturating_sub(encoding));

@@ -1,5 +1,7 @@
 //! Optimisers, clipping, parameter groups and skipped parameters, step by step; the proof compares them with PyTorch.
 
+#[path = "optimizers/guard.rs"]
+mod guard;
 mod support;
 
 use recurve::{

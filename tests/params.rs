@@ -60,23 +60,85 @@ fn a_normal_distribution_has_the_tails_of_one() {
     }
 }
 
-#[test]
-fn orthogonal_rows_or_columns() {
-    for dims in [&[5, 12][..], &[12, 5], &[8, 8], &[4, 2, 3, 3]] {
-        let shape = Shape::new(dims);
-        let (rows, columns) = (shape[0], shape.span(1, shape.rank()));
-        let values = Init::Orthogonal { gain: 2.0 }.values(shape, 1, "w");
-        let at = |r: usize, c: usize| f64::from(values[r * columns + c]);
-        let (count, len) = (rows.min(columns), rows.max(columns));
-        for a in 0..count {
-            for b in 0..count {
-                let term = |i| if rows <= columns { at(a, i) * at(b, i) } else { at(i, a) * at(i, b) };
-                let product: f64 = (0..len).map(term).sum();
-                let want = if a == b { 4.0 } else { 0.0 };
-                assert!((product - want).abs() < 1e-5, "{shape}: vectors {a} and {b}: {product}");
-            }
+/// Products of the rows (or columns, whichever are fewer) of a matrix with each other.
+fn products(values: &[f32], rows: usize, columns: usize) -> Vec<Vec<f64>> {
+    let (count, len) = (rows.min(columns), rows.max(columns));
+    let at = |vector: usize, i: usize| {
+        let (r, c) = if rows <= columns { (vector, i) } else { (i, vector) };
+        f64::from(values[r * columns + c])
+    };
+    let product = |a: usize, b: usize| (0..len).map(|i| at(a, i) * at(b, i)).sum();
+    (0..count).map(|a| (0..count).map(|b| product(a, b)).collect()).collect()
+}
+
+#[track_caller]
+fn orthonormal(what: &str, values: &[f32], rows: usize, columns: usize, gain: f64) {
+    for (a, row) in products(values, rows, columns).iter().enumerate() {
+        for (b, product) in row.iter().enumerate() {
+            let want = if a == b { gain * gain } else { 0.0 };
+            assert!((product - want).abs() < 1e-6 * gain * gain, "{what}: vectors {a} and {b}: {product}");
         }
     }
+}
+
+#[test]
+fn orthogonal_rows_or_columns() {
+    for dims in [&[5, 12][..], &[12, 5], &[8, 8], &[1, 7], &[4, 2, 3, 3], &[40, 3, 2], &[130, 130]] {
+        let shape = Shape::new(dims);
+        let (rows, columns) = (shape[0], shape.span(1, shape.rank()));
+        for gain in [1.0, 2.0, 5.0 / 3.0] {
+            let init = Init::Orthogonal { gain };
+            let values = init.values(shape, 1, "w");
+            orthonormal(&format!("{shape}"), &values, rows, columns, gain);
+            assert_eq!(values, init.values(shape, 1, "w"));
+            assert_ne!(values, init.values(shape, 2, "w"));
+        }
+    }
+}
+
+/// A matrix that is uniform among the orthogonal ones (Haar's measure) has a trace of mean 0 and variance 1, and turns as
+/// often as it mirrors. A QR decomposition whose signs are not made the same favours one of them.
+#[test]
+fn orthogonal_matrices_favour_no_sign() {
+    let count = 4000;
+    let (mut trace, mut square, mut turns) = (0.0, 0.0, 0);
+    for seed in 0..count {
+        let m = Init::Orthogonal { gain: 1.0 }.values(Shape::new(&[3, 3]), seed, "w");
+        let m: Vec<f64> = m.iter().map(|&v| f64::from(v)).collect();
+        let t = m[0] + m[4] + m[8];
+        let minor = |a: usize, b: usize, c: usize, d: usize| m[a] * m[d] - m[b] * m[c];
+        let determinant = m[0] * minor(4, 5, 7, 8) - m[1] * minor(3, 5, 6, 8) + m[2] * minor(3, 4, 6, 7);
+        assert!((determinant.abs() - 1.0).abs() < 1e-5);
+        (trace, square) = (trace + t, square + t * t);
+        turns += usize::from(determinant > 0.0);
+    }
+    let n = count as f64;
+    // Five standard errors; the square's own variance is 2.
+    assert!((trace / n).abs() < 5.0 / n.sqrt(), "mean trace {}", trace / n);
+    assert!((square / n - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "mean square of the trace {}", square / n);
+    assert!((turns as f64 / n - 0.5).abs() < 2.5 / n.sqrt(), "{turns} of {count} have determinant 1");
+}
+
+#[test]
+fn parts_along_the_first_axis_are_started_each_by_itself() {
+    let orthogonal = Init::Orthogonal { gain: 1.0 };
+    let init = Init::Stacked(vec![(4, orthogonal.clone()), (4, orthogonal), (2, Init::Constant(0.5))]);
+    let values = init.values(Shape::new(&[10, 4]), 3, "w");
+    let (first, rest) = values.split_at(16);
+    let (second, last) = rest.split_at(16);
+    orthonormal("first", first, 4, 4, 1.0);
+    orthonormal("second", second, 4, 4, 1.0);
+    assert_ne!(first, second);
+    assert_eq!(last, [0.5; 8]);
+    let bias = Init::Stacked(vec![(1, Init::Zeros), (0, Init::Ones), (2, Init::Ones)]);
+    assert_eq!(bias.values(Shape::new(&[3]), 0, "b"), [0.0, 1.0, 1.0]);
+}
+
+#[test]
+#[should_panic(expected = "parts of 3 rows together for shape [4, 2]")]
+fn parts_must_fill_the_shape() {
+    let init = Init::Stacked(vec![(1, Init::Zeros), (2, Init::Ones)]);
+    Params::new(&Device::cpu(), 0).root().param("w", [4, 2], init);
 }
 
 #[test]

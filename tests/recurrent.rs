@@ -1,5 +1,9 @@
 //! Recurrent networks against the same steps made of basic ops, on every device.
 
+#[path = "recurrent/initial.rs"]
+mod initial;
+#[path = "recurrent/replay.rs"]
+mod replay;
 mod support;
 
 use recurve::nn::recurrent::Nonlinearity;
@@ -158,7 +162,7 @@ fn a_sequence_does_not_see_what_fills_it_up() {
     for dev in devices() {
         let params = Params::new(&dev, 6);
         let config = RecurrentConfig { bidirectional: true, ..Default::default() };
-        let options = LstmOptions { proj_size: Some(2), peepholes: true };
+        let options = LstmOptions { proj_size: Some(2), peepholes: true, ..Default::default() };
         let net = Lstm::new(&params.root(), 3, 4, options, config);
         let x = values(&dev, &[6, 2, 3]);
         let initial = LstmState { h: values(&dev, &[2, 2, 2]), c: values(&dev, &[2, 2, 4]) };
@@ -250,7 +254,7 @@ fn dropout_lies_between_layers_and_only_in_training() {
 fn names_and_shapes_are_pytorchs() {
     let params = Params::new(&Device::cpu(), 0);
     let config = RecurrentConfig { num_layers: 2, bidirectional: true, ..Default::default() };
-    let options = LstmOptions { proj_size: Some(3), peepholes: false };
+    let options = LstmOptions { proj_size: Some(3), ..Default::default() };
     Lstm::new(&params.root(), 5, 4, options, config);
     let shape = |name: &str| params.get(name).unwrap_or_else(|| panic!("no {name}")).shape().dims().to_vec();
     assert_eq!(shape("weight_ih_l0"), [16, 5]);

@@ -65,7 +65,7 @@ pub struct Options {
     #[arg(long, default_value_t = 6, value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
     pub tunes: usize,
     /// Below 1 the likely becomes likelier; at 0 nothing is left to chance.
-    #[arg(long, default_value_t = 0.7)]
+    #[arg(long, default_value_t = 0.6)]
     pub temperature: f64,
     /// How every tune begins; \n is a new line. For example 'M:6/8\nL:1/8\nK:D\n'.
     #[arg(long, default_value = "")]

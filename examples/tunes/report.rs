@@ -39,21 +39,23 @@ pub fn tunes(model: &Model, options: &Options) -> Result<Vec<Invention>, Box<dyn
     let begin = options.begin.replace("\\n", "\n");
     let mut found = Vec::new();
     let (mut tried, mut full, mut bars) = (0, 0, 0);
-    while found.len() < options.tunes && tried < TRIES * options.tunes {
-        let (count, first) = (options.tunes, tried as u64);
+    'batches: for batch in 0..TRIES {
+        let (count, first) = (options.tunes, (batch * options.tunes) as u64);
         let (temperature, seed) = (options.temperature, options.seed);
         let request = Request { count, begin: begin.clone(), temperature, seed, first, longest: LONGEST };
         for body in invent(model, &request)? {
             tried += 1;
             match Tune::parse(&body) {
                 Err(error) => println!("invented tune {tried} is no music: {error}"),
-                Ok(_) if found.len() == options.tunes => {}
                 Ok(_) => {
                     let text = format!("X:{}\nT:Recurve no. {tried}, seed {seed}\n{body}\n", found.len() + 1);
                     let tune = Tune::parse(&text)?;
                     let sums = tune.sums();
                     (full, bars) = (full + sums.full + sums.upbeats, bars + tune.bars.len());
                     found.push(Invention { text, tune });
+                    if found.len() == options.tunes {
+                        break 'batches;
+                    }
                 }
             }
         }

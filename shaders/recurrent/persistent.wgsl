@@ -4,6 +4,7 @@
 const CELL: u32 = 0u; // 0 tanh, 1 relu, 2 LSTM, 3 GRU
 const GATES: u32 = 1u;
 const MASKED: bool = false;
+const SAVES: bool = false; // gates are kept for the gradient
 const ROWS: u32 = 2u;
 const WIDTH: u32 = 64u; // threads: H or more
 
@@ -89,9 +90,11 @@ fn main(
                     let of_x = vec4<f32>(x[to], x[to + p.h], x[to + 2u * p.h], x[to + 3u * p.h]);
                     let fresh = lstm_step(of_x + a, c_old[r], extra);
                     h_new = fresh.h;
-                    //!unroll
-                    for (var g = 0u; g < 4u; g++) {
-                        gates[to + g * p.h] = fresh.gates[g];
+                    if (SAVES) {
+                        //!unroll
+                        for (var g = 0u; g < 4u; g++) {
+                            gates[to + g * p.h] = fresh.gates[g];
+                        }
                     }
                     c_old[r] = select(fresh.c, c_old[r], keep);
                     c[row * p.h + j] = c_old[r];
@@ -101,9 +104,11 @@ fn main(
                     let of_x = vec3<f32>(x[at_x], x[at_x + p.h], x[at_x + 2u * p.h]);
                     let fresh = gru_gates(of_x, a.xyz, extra.x);
                     h_new = gru_state(fresh.y, fresh.z, h_old[r]);
-                    //!unroll
-                    for (var g = 0u; g < 4u; g++) {
-                        gates[row * 4u * p.h + g * p.h + j] = fresh[g];
+                    if (SAVES) {
+                        //!unroll
+                        for (var g = 0u; g < 4u; g++) {
+                            gates[row * 4u * p.h + g * p.h + j] = fresh[g];
+                        }
                     }
                 }
                 h_old[r] = select(h_new, h_old[r], keep);

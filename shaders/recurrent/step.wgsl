@@ -5,6 +5,7 @@ const CELL: u32 = 0u; // 0 tanh, 1 relu, 2 LSTM, 3 GRU, 4 GRU that resets before
 const GATES: u32 = 1u; // that get a product
 const RESET: bool = false; // with CELL 4: only r, z and r * h; the next dispatch does the rest
 const MASKED: bool = false;
+const SAVES: bool = false; // gates are kept for the gradient
 const ROWS: u32 = 4u;
 const PARTS: u32 = 1u;
 
@@ -24,7 +25,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> after: array<f32>; // [2, B, 4 * h4]: the same after the step
 @group(0) @binding(6) var<storage, read_write> h: array<f32>; // [T, B, H]
 @group(0) @binding(7) var<storage, read_write> c: array<f32>; // [T, B, H]
-@group(0) @binding(8) var<storage, read_write> gates: array<f32>; // [T, B, S * H]
+@group(0) @binding(8) var<storage, read_write> gates: array<f32>; // [T, B, S * H]; with CELL 4 and without SAVES of one step
 
 //!include lib/cells.wgsl
 
@@ -109,9 +110,11 @@ fn main(
             let of_x = vec4<f32>(x[to], x[to + p.h], x[to + 2u * p.h], x[to + 3u * p.h]);
             let fresh = lstm_step(of_x + vec4<f32>(a[0], a[1], a[2], a[3]), c_old, extra);
             h_new = fresh.h;
-            //!unroll
-            for (var g = 0u; g < 4u; g++) {
-                gates[to + g * p.h] = fresh.gates[g];
+            if (SAVES) {
+                //!unroll
+                for (var g = 0u; g < 4u; g++) {
+                    gates[to + g * p.h] = fresh.gates[g];
+                }
             }
             let c_kept = select(fresh.c, c_old, keep);
             after[size + i] = c_kept;
@@ -122,24 +125,28 @@ fn main(
             let of_x = vec3<f32>(x[at_x], x[at_x + p.h], x[at_x + 2u * p.h]);
             let fresh = gru_gates(of_x, vec3<f32>(a[0], a[1], a[2]), extra.x);
             h_new = gru_state(fresh.y, fresh.z, h_old);
-            //!unroll
-            for (var g = 0u; g < 4u; g++) {
-                gates[row * 4u * p.h + g * p.h + j] = fresh[g];
+            if (SAVES) {
+                //!unroll
+                for (var g = 0u; g < 4u; g++) {
+                    gates[row * 4u * p.h + g * p.h + j] = fresh[g];
+                }
             }
         }
         if (CELL == 4u) {
             let at_x = row * 3u * p.h + j;
+            // Where they are not kept the next dispatch needs z all the same.
+            let to = select(b, row, SAVES) * 3u * p.h + j;
             if (RESET) {
                 let f_r = sigmoid(x[at_x] + a[0]);
-                gates[at_x] = f_r;
-                gates[at_x + p.h] = sigmoid(x[at_x + p.h] + a[1]);
+                gates[to] = f_r;
+                gates[to + p.h] = sigmoid(x[at_x + p.h] + a[1]);
                 after[i] = f_r * h_old;
                 after[size + i] = h_old;
                 continue;
             }
             let n = tanh_of(x[at_x + 2u * p.h] + a[0]);
-            h_new = gru_state(gates[at_x + p.h], n, h_old);
-            gates[at_x + 2u * p.h] = n;
+            h_new = gru_state(gates[to + p.h], n, h_old);
+            gates[to + 2u * p.h] = n;
         }
         let h_kept = select(h_new, h_old, keep);
         after[i] = h_kept;

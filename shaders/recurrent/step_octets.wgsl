@@ -6,6 +6,7 @@ const GATES: u32 = 1u; // that get a product
 const RESET: bool = false; // with CELL 4: only r, z and r * h; the next dispatch does the rest
 const PEEPHOLES: bool = false;
 const MASKED: bool = false;
+const SAVES: bool = false; // gates are kept for the gradient
 const TILE_M: u32 = 16u;
 
 const UNITS: u32 = 8u / GATES;
@@ -30,7 +31,7 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> after: array<vec4<u64>>; // [B, H]: h after the step, or r * h
 @group(0) @binding(9) var<storage, read_write> h: array<vec4<u64>>; // [T, B, H]
 @group(0) @binding(10) var<storage, read_write> c: array<vec4<u64>>; // [T, B, H]
-@group(0) @binding(11) var<storage, read_write> gates: array<vec4<u64>>; // [T, B, S, H]
+@group(0) @binding(11) var<storage, read_write> gates: array<vec4<u64>>; // [T, B, S, H]; with CELL 4 and without SAVES of one step
 
 //!include lib/octet.wgsl
 //!include lib/gates4.wgsl
@@ -127,10 +128,12 @@ fn main(
                 h_new[s] = out_o[s] * tanh4(new_c);
                 c_new[s] = select(new_c, old, keep);
             }
-            gates[at_x] = octet_of(out_i[0], out_i[1]);
-            gates[at_x + p.h8] = octet_of(out_f[0], out_f[1]);
-            gates[at_x + 2u * p.h8] = octet_of(out_g[0], out_g[1]);
-            gates[at_x + 3u * p.h8] = octet_of(out_o[0], out_o[1]);
+            if (SAVES) {
+                gates[at_x] = octet_of(out_i[0], out_i[1]);
+                gates[at_x + p.h8] = octet_of(out_f[0], out_f[1]);
+                gates[at_x + 2u * p.h8] = octet_of(out_g[0], out_g[1]);
+                gates[at_x + 3u * p.h8] = octet_of(out_o[0], out_o[1]);
+            }
             c[row * p.h8 + unit] = octet_of(c_new[0], c_new[1]);
         }
         if (CELL == 3u) {
@@ -154,14 +157,18 @@ fn main(
                 out_n[s] = tanh4(half(x_n, s) + out_r[s] * out_m[s]);
                 h_new[s] = (1.0 - out_z[s]) * out_n[s] + out_z[s] * half(h_old, s);
             }
-            let to = row * 4u * p.h8 + unit;
-            gates[to] = octet_of(out_r[0], out_r[1]);
-            gates[to + p.h8] = octet_of(out_z[0], out_z[1]);
-            gates[to + 2u * p.h8] = octet_of(out_n[0], out_n[1]);
-            gates[to + 3u * p.h8] = octet_of(out_m[0], out_m[1]);
+            if (SAVES) {
+                let to = row * 4u * p.h8 + unit;
+                gates[to] = octet_of(out_r[0], out_r[1]);
+                gates[to + p.h8] = octet_of(out_z[0], out_z[1]);
+                gates[to + 2u * p.h8] = octet_of(out_n[0], out_n[1]);
+                gates[to + 3u * p.h8] = octet_of(out_m[0], out_m[1]);
+            }
         }
         if (CELL == 4u) {
             let at_x = row * 3u * p.h8 + unit;
+            // Where they are not kept the next dispatch needs z all the same.
+            let to = select(b, row, SAVES) * 3u * p.h8 + unit;
             if (RESET) {
                 let x_r = x[at_x];
                 let x_z = x[at_x + p.h8];
@@ -175,21 +182,21 @@ fn main(
                     out_z[s] = sigmoid4(half(a_z, s) + half(x_z, s));
                     h_new[s] = out_r[s] * half(h_old, s);
                 }
-                gates[at_x] = octet_of(out_r[0], out_r[1]);
-                gates[at_x + p.h8] = octet_of(out_z[0], out_z[1]);
+                gates[to] = octet_of(out_r[0], out_r[1]);
+                gates[to + p.h8] = octet_of(out_z[0], out_z[1]);
                 after[at] = octet_of(h_new[0], h_new[1]);
                 continue;
             }
             let x_n = x[at_x + 2u * p.h8];
             let a_n = tile[origin];
-            let z = gates[at_x + p.h8];
+            let z = gates[to + p.h8];
             var out_n: array<vec4<f32>, 2>;
             //!unroll
             for (var s = 0u; s < 2u; s++) {
                 out_n[s] = tanh4(half(a_n, s) + half(x_n, s));
                 h_new[s] = (1.0 - half(z, s)) * out_n[s] + half(z, s) * half(h_old, s);
             }
-            gates[at_x + 2u * p.h8] = octet_of(out_n[0], out_n[1]);
+            gates[to + 2u * p.h8] = octet_of(out_n[0], out_n[1]);
         }
         let kept = select(octet_of(h_new[0], h_new[1]), h_old, keep);
         after[at] = kept;

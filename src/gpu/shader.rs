@@ -32,6 +32,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/gates.wgsl", include_str!("../../shaders/lib/gates.wgsl")),
     ("lib/gates4.wgsl", include_str!("../../shaders/lib/gates4.wgsl")),
     ("lib/implicit_gemm.wgsl", include_str!("../../shaders/lib/implicit_gemm.wgsl")),
+    ("lib/non_finite.wgsl", include_str!("../../shaders/lib/non_finite.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
     ("lib/octet_channels.wgsl", include_str!("../../shaders/lib/octet_channels.wgsl")),
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),

@@ -1,76 +1,18 @@
 //! Recurrent networks of several layers and directions. [`ops::recurrent`](crate::ops::recurrent) has the formulas of a step.
 
+mod config;
+mod weights;
+
+pub use config::{InitialState, LstmOptions, LstmState, Nonlinearity, RecurrentConfig, RecurrentInit, Reset};
+pub(super) use weights::Sizes;
+pub use weights::Weights;
+
 use super::{Dropout, Mode};
 use crate::ops::matmul::Layout;
-use crate::ops::recurrent::{Cell, Direction, Recurrent, Steps};
-use crate::params::{Init, Param, Scope};
+use crate::ops::recurrent::{Cell, Direction, Recurrent, Saves, Steps};
+use crate::params::{Param, Scope};
 use crate::tensor::Tensor;
-
-/// The function of a plain recurrent network's step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Nonlinearity {
-    /// tanh(x)
-    #[default]
-    Tanh,
-    /// max(x, 0)
-    Relu,
-}
-
-/// Where a GRU's reset gate acts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reset {
-    /// On the result of the recurrent product, as in PyTorch and cuDNN.
-    #[default]
-    AfterProduct,
-    /// On the state before the recurrent product: h~ = tanh(W·\[r ⊙ h, x\]), as in Cho et al. 2014.
-    BeforeProduct,
-}
-
-/// Options that all recurrent networks have, with PyTorch's defaults.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RecurrentConfig {
-    /// Layers on top of one another.
-    pub num_layers: usize,
-    /// Whether there are `bias_ih` and `bias_hh`.
-    pub bias: bool,
-    /// Whether sequences are `[B, T, ..]` instead of `[T, B, ..]`. States are `[.., B, H]` either way.
-    pub batch_first: bool,
-    /// Probability that a value between two layers is dropped in training.
-    pub dropout: f64,
-    /// Whether each layer also goes backwards; its results are 2·H long.
-    pub bidirectional: bool,
-}
-
-impl Default for RecurrentConfig {
-    fn default() -> Self {
-        RecurrentConfig { num_layers: 1, bias: true, batch_first: false, dropout: 0.0, bidirectional: false }
-    }
-}
-
-/// Options of [`Lstm`] beside [`RecurrentConfig`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LstmOptions {
-    /// Length of h when it is a projection of what the cell puts out (Sak, Senior and Beaufays 2014).
-    pub proj_size: Option<usize>,
-    /// Whether the gates see the cell's state (Gers and Schmidhuber 2000).
-    pub peepholes: bool,
-}
-
-/// The states of an [`Lstm`].
-#[derive(Clone, Debug)]
-pub struct LstmState {
-    /// `[layers·directions, B, H]`, or of length proj_size.
-    pub h: Tensor,
-    /// `[layers·directions, B, H]`.
-    pub c: Tensor,
-}
-
-impl LstmState {
-    /// The same values, through which no gradient flows: for truncated backpropagation through time.
-    pub fn detach(&self) -> LstmState {
-        LstmState { h: self.h.detach(), c: self.c.detach() }
-    }
-}
+use crate::trace::builds_graph;
 
 /// A plain recurrent network. PyTorch's `RNN`.
 #[derive(Clone, Debug)]
@@ -95,7 +37,7 @@ pub struct Gru {
 
 impl Rnn {
     /// Registers `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0` and so on for each layer, with `_reverse`
-    /// for the other direction, uniform in ±1/√hidden_size.
+    /// for the other direction, uniform in ±1/√hidden_size unless `config` says otherwise.
     ///
     /// # Panics
     /// When a name is taken, or there is no layer.
@@ -108,7 +50,7 @@ impl Rnn {
         config: RecurrentConfig,
     ) -> Self {
         let cell = if nonlinearity == Nonlinearity::Tanh { Cell::Tanh } else { Cell::Relu };
-        Rnn { layers: Layers::new(scope, cell, [input_size, hidden_size], None, config) }
+        Rnn { layers: Layers::new(scope, cell, [input_size, hidden_size], LstmOptions::default(), config) }
     }
 }
 
@@ -126,7 +68,7 @@ impl Gru {
         config: RecurrentConfig,
     ) -> Self {
         let cell = if reset == Reset::AfterProduct { Cell::Gru } else { Cell::GruResetBefore };
-        Gru { layers: Layers::new(scope, cell, [input_size, hidden_size], None, config) }
+        Gru { layers: Layers::new(scope, cell, [input_size, hidden_size], LstmOptions::default(), config) }
     }
 }
 
@@ -134,8 +76,9 @@ macro_rules! one_state {
     ($($name:ident),*) => {$(
         impl $name {
             /// A sequence `[T, B, input_size]` becomes the states of the last layer `[T, B, directions·hidden_size]`; beside
-            /// them are each layer's last states `[layers·directions, B, hidden_size]`. `initial` are the states to begin with,
-            /// 0 if not given; pass on the last ones to go on with a sequence (`detach` them to cut the gradient there).
+            /// them are each layer's last states `[layers·directions, B, hidden_size]`. `initial` are the states to begin with; if
+            /// not given, they are 0 or learned ([`InitialState`]). Pass on the last ones to go on with a sequence (`detach` them
+            /// to cut the gradient there).
             ///
             /// # Panics
             /// When a shape is another.
@@ -172,7 +115,7 @@ impl Lstm {
     /// gates i, f, o) for peepholes; gates stand in the order i, f, g, o.
     ///
     /// # Panics
-    /// When a name is taken, there is no layer, or proj_size is not below hidden_size.
+    /// When a name is taken, there is no layer, proj_size is not below hidden_size, or there is a forget_bias but no bias.
     #[track_caller]
     pub fn new(
         scope: &Scope,
@@ -187,7 +130,7 @@ impl Lstm {
             proj.is_none_or(|p| p > 0 && p < hidden_size),
             "a projection to {proj:?} of {hidden_size} values"
         );
-        Lstm { layers: Layers::new(scope, cell, [input_size, hidden_size], proj, config) }
+        Lstm { layers: Layers::new(scope, cell, [input_size, hidden_size], options, config) }
     }
 
     /// As [`Rnn::forward`], with two states.
@@ -228,48 +171,6 @@ impl Lstm {
     }
 }
 
-/// The parameters of one layer in one direction.
-#[derive(Clone, Debug)]
-pub struct Weights {
-    /// `[gates·H, input]`.
-    pub weight_ih: Param,
-    /// `[gates·H, H]`, or of proj_size columns.
-    pub weight_hh: Param,
-    /// `bias_ih` and `bias_hh`, each `[gates·H]`.
-    pub bias: Option<(Param, Param)>,
-    /// `[proj_size, H]`.
-    pub weight_hr: Option<Param>,
-    /// `[3, H]`.
-    pub peepholes: Option<Param>,
-}
-
-/// Lengths of the vectors that a layer works on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
-    pub input: usize,
-    pub hidden: usize,
-    pub proj: Option<usize>,
-}
-
-impl Weights {
-    /// Registers parameters whose names end with `suffix`.
-    #[track_caller]
-    pub(super) fn new(scope: &Scope, suffix: &str, cell: Cell, sizes: Sizes, bias: bool) -> Weights {
-        let Sizes { input, hidden, proj } = sizes;
-        let (rows, bound) = (cell.gates() * hidden, 1.0 / (hidden as f64).sqrt());
-        let param = |name: &str, shape: &[usize]| {
-            scope.param(&format!("{name}{suffix}"), shape, Init::Uniform { low: -bound, high: bound })
-        };
-        Weights {
-            weight_ih: param("weight_ih", &[rows, input]),
-            weight_hh: param("weight_hh", &[rows, proj.unwrap_or(hidden)]),
-            bias: bias.then(|| (param("bias_ih", &[rows]), param("bias_hh", &[rows]))),
-            weight_hr: proj.map(|p| param("weight_hr", &[p, hidden])),
-            peepholes: (cell == Cell::LstmPeepholes).then(|| param("peepholes", &[3, hidden])),
-        }
-    }
-}
-
 /// Layers on top of one another, in one direction or two.
 #[derive(Clone, Debug)]
 pub struct Layers {
@@ -290,17 +191,18 @@ impl Layers {
         scope: &Scope,
         cell: Cell,
         [input_size, hidden_size]: [usize; 2],
-        proj_size: Option<usize>,
+        options: LstmOptions,
         config: RecurrentConfig,
     ) -> Self {
         assert!(config.num_layers > 0, "a recurrent network without layers");
         let directions = if config.bidirectional { 2 } else { 1 };
-        let out = proj_size.unwrap_or(hidden_size);
+        let proj = options.proj_size;
+        let out = proj.unwrap_or(hidden_size);
         let weights = |layer: usize, direction: usize| {
             let input = if layer == 0 { input_size } else { directions * out };
-            let sizes = Sizes { input, hidden: hidden_size, proj: proj_size };
+            let sizes = Sizes { input, hidden: hidden_size, proj };
             let suffix = format!("_l{layer}{}", if direction == 1 { "_reverse" } else { "" });
-            Weights::new(scope, &suffix, cell, sizes, config.bias)
+            Weights::new(scope, &suffix, cell, sizes, options, &config)
         };
         let weights =
             (0..config.num_layers).map(|l| (0..directions).map(|d| weights(l, d)).collect()).collect();
@@ -335,7 +237,10 @@ impl Layers {
             for (direction, weights) in [Direction::Forward, Direction::Reverse].into_iter().zip(layer) {
                 let nth = last_h.len();
                 let of = |states: &Tensor| states.narrow(0, nth, 1).reshape([b, states.shape()[2]]);
-                let first = initial.map(|(h, c)| (of(h), c.map(of)));
+                let first = match initial {
+                    Some((h, c)) => Some((of(h), c.map(of))),
+                    None => weights.learned(b),
+                };
                 let sequence = Sequence { cell: self.cell, hidden: self.hidden_size, direction };
                 let result = sequence.states(&x, weights, first, lengths.as_ref());
                 let last = if direction == Direction::Forward { t - 1 } else { 0 };
@@ -410,7 +315,8 @@ impl Sequence {
         let inputs: Vec<&Tensor> =
             [&gates, &w, &h0].into_iter().chain(optional.into_iter().flatten()).collect();
         let steps = if lengths.is_some() { Steps::Masked } else { Steps::All };
-        let states = Tensor::apply(Recurrent { cell: self.cell, direction, steps }, &inputs, &[]);
+        let saves = if builds_graph(&inputs) { Saves::Gates } else { Saves::Nothing };
+        let states = Tensor::apply(Recurrent { cell: self.cell, direction, steps, saves }, &inputs, &[]);
         let h = match &projection {
             Some(projection) => states[0].matmul_stored(Layout::AsIs, projection, Layout::Transposed),
             None => states[0].clone(),

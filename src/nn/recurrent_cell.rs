@@ -1,7 +1,7 @@
 //! Single steps of recurrent networks.
 
-use super::LstmOptions;
 use super::recurrent::{Nonlinearity, Reset, Sequence, Sizes, States, Weights};
+use super::{LstmOptions, RecurrentConfig};
 use crate::ops::recurrent::{Cell, Direction};
 use crate::params::Scope;
 use crate::tensor::Tensor;
@@ -16,8 +16,9 @@ struct Step {
 
 impl Step {
     #[track_caller]
-    fn new(scope: &Scope, cell: Cell, sizes: Sizes) -> Step {
-        Step { cell, hidden_size: sizes.hidden, weights: Weights::new(scope, "", cell, sizes, true) }
+    fn new(scope: &Scope, cell: Cell, sizes: Sizes, options: LstmOptions) -> Step {
+        let weights = Weights::new(scope, "", cell, sizes, options, &RecurrentConfig::default());
+        Step { cell, hidden_size: sizes.hidden, weights }
     }
 
     /// States `[B, ..]` after a step with x `[B, input]`.
@@ -47,7 +48,12 @@ impl RnnCell {
     #[track_caller]
     pub fn new(scope: &Scope, input_size: usize, hidden_size: usize, nonlinearity: Nonlinearity) -> Self {
         let cell = if nonlinearity == Nonlinearity::Tanh { Cell::Tanh } else { Cell::Relu };
-        RnnCell(Step::new(scope, cell, Sizes { input: input_size, hidden: hidden_size, proj: None }))
+        RnnCell(Step::new(
+            scope,
+            cell,
+            Sizes { input: input_size, hidden: hidden_size, proj: None },
+            LstmOptions::default(),
+        ))
     }
 
     /// The state `[B, H]` after a step with x `[B, input]`, from the state before it (0 if not given).
@@ -72,7 +78,12 @@ impl GruCell {
     #[track_caller]
     pub fn new(scope: &Scope, input_size: usize, hidden_size: usize, reset: Reset) -> Self {
         let cell = if reset == Reset::AfterProduct { Cell::Gru } else { Cell::GruResetBefore };
-        GruCell(Step::new(scope, cell, Sizes { input: input_size, hidden: hidden_size, proj: None }))
+        GruCell(Step::new(
+            scope,
+            cell,
+            Sizes { input: input_size, hidden: hidden_size, proj: None },
+            LstmOptions::default(),
+        ))
     }
 
     /// As [`RnnCell::forward`].
@@ -98,7 +109,7 @@ impl LstmCell {
     pub fn new(scope: &Scope, input_size: usize, hidden_size: usize, options: LstmOptions) -> Self {
         let cell = if options.peepholes { Cell::LstmPeepholes } else { Cell::Lstm };
         let sizes = Sizes { input: input_size, hidden: hidden_size, proj: options.proj_size };
-        LstmCell(Step::new(scope, cell, sizes))
+        LstmCell(Step::new(scope, cell, sizes, options))
     }
 
     /// The states h and c, each `[B, H]`, after a step with x `[B, input]`, from those before it (0 if not given).

@@ -140,7 +140,8 @@ pub struct GradNorm {
     pub norm: Norm,
 }
 
-fn partials(n: usize) -> usize {
+/// Workgroups that share the work on `n` elements.
+pub(super) fn partials(n: usize) -> usize {
     n.div_ceil(PER_GROUP).clamp(1, MAX_PARTIALS)
 }
 

@@ -19,7 +19,7 @@
 //! | bias (GRU: b of n), peepholes (of i, f and o) | `[H]`, `[3, H]` |
 //! | mask, with [`Steps::Masked`] | `[T, B]`: where it is 0 the state stays as it was |
 //! | h, c (LSTM) | `[T, B, H]`, the states after each step |
-//! | gates | `[T, B, S·H]`: i, f, g, o; or r, z, n and for [`Cell::Gru`] W·h + b of n |
+//! | gates, with [`Saves::Gates`] | `[T, B, S·H]`: i, f, g, o; or r, z, n and for [`Cell::Gru`] W·h + b of n |
 //!
 //! Inputs stand in the order x, w, h0, then those of c0, bias or peepholes, mask that the op has; outputs in the order h,
 //! c, gates. No gradient flows into gates: they are there for the op's own.
@@ -133,6 +133,15 @@ pub enum Steps {
     Masked,
 }
 
+/// What a layer keeps beside its states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Saves {
+    /// The gates, which its gradient needs.
+    Gates,
+    /// Nothing: there will be no gradient.
+    Nothing,
+}
+
 /// One layer in one direction over a whole sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Recurrent {
@@ -142,6 +151,8 @@ pub struct Recurrent {
     pub direction: Direction,
     /// Which steps count.
     pub steps: Steps,
+    /// What is kept.
+    pub saves: Saves,
 }
 
 /// Sizes of an op of this module.
@@ -183,9 +194,14 @@ impl Recurrent {
         Optional { c0, extra, mask, count: next }
     }
 
+    /// Vectors of length H that a step saves beside its states.
+    fn saved(self) -> usize {
+        if self.saves == Saves::Gates { self.cell.saved() } else { 0 }
+    }
+
     /// Index of the output of saved gates.
     fn gates_output(self) -> Option<usize> {
-        (self.cell.saved() > 0).then_some(1 + usize::from(self.cell.has_c()))
+        (self.saved() > 0).then_some(1 + usize::from(self.cell.has_c()))
     }
 
     /// What the op wants its inputs to be, for sizes.
@@ -239,7 +255,7 @@ impl Op for Recurrent {
         }
         let mut outputs = vec![s.states()];
         outputs.extend(self.cell.has_c().then(|| s.states()));
-        outputs.extend((self.cell.saved() > 0).then(|| s.wide(self.cell.saved())));
+        outputs.extend((self.saved() > 0).then(|| s.wide(self.saved())));
         Ok(outputs)
     }
 
@@ -248,6 +264,7 @@ impl Op for Recurrent {
     }
 
     fn grad(&self, g: &GradIo<'_>) -> Vec<Option<Tensor>> {
+        assert!(self.saves == Saves::Gates || self.cell.saved() == 0, "a gradient without what it needs");
         let s = Sizes::of(g.outputs[0].spec());
         let at = self.optional();
         let [_, w, h0] = &g.inputs[..3] else { unreachable!("three inputs") };
@@ -354,9 +371,13 @@ pub fn cases() -> Vec<Case> {
             (Direction::Forward, Steps::All, [200, 1, 8], false),
             (Direction::Forward, Steps::All, [3, 0, 5], false),
         ] {
-            let op = Recurrent { cell, direction, steps };
+            let op = Recurrent { cell, direction, steps, saves: Saves::Gates };
             let case = op.case(Sizes { t: s[0], b: s[1], h: s[2] });
             cases.push(if gradient { case.with_gradient() } else { case });
+        }
+        for (t, b, h) in [(4, 5, 6), (3, 18, 24)] {
+            let (direction, steps) = (Direction::Reverse, Steps::Masked);
+            cases.push(Recurrent { cell, direction, steps, saves: Saves::Nothing }.case(Sizes { t, b, h }));
         }
         cases.extend(backward::cases(cell));
     }

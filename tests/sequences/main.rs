@@ -3,10 +3,15 @@
 #[path = "../../examples/support/mod.rs"]
 mod support;
 
+#[path = "../support/mod.rs"]
+mod adapters;
+
 mod abc;
 mod chorales;
 mod midi;
+mod speech;
 mod tunes;
+mod vowels;
 
 use recurve::{Device, Pick};
 use std::path::PathBuf;
@@ -16,10 +21,9 @@ fn device() -> Device {
     Device::open_blocking(Pick::Best).expect("a device")
 }
 
-/// An empty folder for the files of one example.
+/// A folder for the files of one example.
 fn folder(name: &str) -> PathBuf {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sequences").join(name);
-    let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("the test folder can be made");
     folder
 }

@@ -1,7 +1,7 @@
 //! The gradient of [`Recurrent`], back through time (Werbos 1990). The loop over steps computes only what flows into gates
 //! and states; the gradients of the weights are large products over all steps, outside of it.
 
-use super::{Cell, Direction, MASK, Recurrent, Sizes, Steps, octets, persistent, reference, steps};
+use super::{Cell, Direction, MASK, Recurrent, Saves, Sizes, Steps, octets, persistent, reference, steps};
 use super::steps::Shape;
 use crate::kernel::{Candidate, Target, TargetClass};
 use crate::op::{Case, Cost, Expected, Fill, GradIo, Io, Op, RefIo, Tolerance, expected};
@@ -155,7 +155,8 @@ pub(super) fn cases(cell: Cell) -> Vec<Case> {
         (Direction::Forward, Steps::All, Flow::Absent, [3, 7, 40]),
     ] {
         let dc = if cell.has_c() { dc } else { Flow::Absent };
-        let op = RecurrentBackward { of: Recurrent { cell, direction, steps }, dc };
+        let of = Recurrent { cell, direction, steps, saves: Saves::Gates };
+        let op = RecurrentBackward { of, dc };
         let specs = op.inputs(Sizes { t, b, h });
         let shapes: Vec<&[usize]> = specs.iter().map(|s| s.shape.dims()).collect();
         let mut case = Case::new(op, &shapes).fill(Fill::Uniform { low: -0.9, high: 0.9 });

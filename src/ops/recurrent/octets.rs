@@ -1,8 +1,8 @@
 //! The variants for 8-lane software adapters: a step is one dispatch (two for the GRU that resets before its product), in
 //! which each subgroup computes the product, the gates and the states of a tile.
 
-use super::setup::{input, unused};
-use super::{Cell, Recurrent, RecurrentBackward, Sizes, Steps};
+use super::setup::{input, outputs, unused};
+use super::{Cell, Recurrent, RecurrentBackward, Saves, Sizes, Steps};
 use crate::kernel::{Bind, Candidate, Dispatch, Needs};
 use crate::ops::matmul::pack_panels;
 use crate::shape::ALIGN;
@@ -124,8 +124,7 @@ impl Forward {
         // The states before and after a step take turns.
         let state = [Bind::Scratch(0), Bind::Scratch(1)];
         out.scratch.extend([s.octet_bytes(); 2]);
-        let c = if cell.has_c() { Bind::Output(1) } else { unused(&mut out) };
-        let gates = op.gates_output().map_or_else(|| unused(&mut out), Bind::Output);
+        let [c, gates] = outputs(&mut out, *op, *s);
         let c0 = input(at.c0);
         let dispatch = |n: usize, gates_of: usize, reset: bool, around: Around| {
             let (t, previous) = (op.direction.nth(n, s.t), op.direction.nth(n.saturating_sub(1), s.t));
@@ -145,6 +144,7 @@ impl Forward {
                 .constant("RESET", reset)
                 .constant("PEEPHOLES", cell == Cell::LstmPeepholes)
                 .constant("MASKED", op.steps == Steps::Masked)
+                .constant("SAVES", op.saves == Saves::Gates)
                 .constant("TILE_M", tile.rows as u32)
                 .bind(&[
                     Bind::Input(0),
@@ -243,7 +243,7 @@ impl Backward {
     fn step(&self, n: usize, stage: Stage, [w, da, carry_c]: [Bind; 3]) -> Dispatch {
         let Backward { op, s, tile } = self;
         let (of, at) = (op.of, op.operands());
-        let Recurrent { cell, direction, steps } = of;
+        let Recurrent { cell, direction, steps, .. } = of;
         let nth = |n: usize| direction.nth(n, s.t) as u32;
         let tiles_m = s.b.div_ceil(tile.rows);
         let end = stage == Stage::End;

@@ -5,7 +5,7 @@
 use super::setup::{
     columns, first_gradients, first_states, input, no_flow, outputs, rows, states_of, unused,
 };
-use super::{Cell, Direction, Recurrent, RecurrentBackward, Sizes, Steps};
+use super::{Cell, Direction, Recurrent, RecurrentBackward, Saves, Sizes, Steps};
 use crate::kernel::{Bind, Candidate, MAX_TRIPS, Needs};
 
 crate::kernel! {
@@ -57,14 +57,14 @@ fn pieces(s: Sizes, trips: usize) -> Vec<std::ops::Range<usize>> {
 
 /// The candidate, where there are kernels.
 pub(super) fn forward(op: Recurrent, s: Sizes) -> Option<Candidate> {
-    let Recurrent { cell, direction, steps } = op;
+    let Recurrent { cell, direction, steps, saves } = op;
     if !exists(cell, s) {
         return None;
     }
     let memory = (4 * ROWS * width(s)) as u32;
     let mut out = Candidate::new("persistent").needs(Needs { workgroup_memory: memory, ..Needs::default() });
     let state = first_states(&mut out, op, s);
-    let [c, gates] = outputs(&mut out, op);
+    let [c, gates] = outputs(&mut out, op, s);
     let w = rows(&mut out, op, s, 0, cell.gates());
     for piece in pieces(s, s.h4()) {
         let params = steps::Params {
@@ -79,6 +79,7 @@ pub(super) fn forward(op: Recurrent, s: Sizes) -> Option<Candidate> {
             .constant("CELL", cell.number())
             .constant("GATES", cell.gates() as u32)
             .constant("MASKED", steps == Steps::Masked)
+            .constant("SAVES", saves == Saves::Gates)
             .constant("ROWS", ROWS as u32)
             .constant("WIDTH", width(s) as u32)
             .bind(&[Bind::Input(0), w, input(op.optional().mask), state, Bind::Output(0), c, gates])
@@ -91,7 +92,7 @@ pub(super) fn forward(op: Recurrent, s: Sizes) -> Option<Candidate> {
 
 /// The candidate of the gradient, where there are kernels.
 pub(super) fn backward(op: RecurrentBackward, s: Sizes) -> Option<Candidate> {
-    let (at, Recurrent { cell, direction, steps }) = (op.operands(), op.of);
+    let (at, Recurrent { cell, direction, steps, .. }) = (op.operands(), op.of);
     if !exists(cell, s) {
         return None;
     }

@@ -1,6 +1,6 @@
 //! The definitions, in f64. Sequences of a batch do not depend on one another: they are what cores can share out.
 
-use super::{Cell, Recurrent, RecurrentBackward, Sizes};
+use super::{Cell, Recurrent, RecurrentBackward, Saves, Sizes};
 use crate::op::{RefIo, View};
 use crate::pointwise::sigmoid;
 
@@ -79,7 +79,9 @@ pub(super) fn forward(op: Recurrent, io: &mut RefIo<'_>) {
             if cell.has_c() {
                 cs[t * h..][..h].copy_from_slice(&memory);
             }
-            saved[t * step.saved.len()..][..step.saved.len()].copy_from_slice(&step.saved);
+            if op.saves == Saves::Gates {
+                saved[t * step.saved.len()..][..step.saved.len()].copy_from_slice(&step.saved);
+            }
         }
     });
 }

@@ -71,10 +71,16 @@ pub(super) fn input(index: Option<usize>) -> Bind {
     Bind::Input(index.unwrap_or(1))
 }
 
-/// The outputs c and gates, as far as the cell has them.
-pub(super) fn outputs(out: &mut Candidate, op: Recurrent) -> [Bind; 2] {
+/// The outputs c and gates, as far as the op has them. Where gates are not kept the GRU that resets before its product still
+/// needs those of one step, from its first dispatch to its second.
+pub(super) fn outputs(out: &mut Candidate, op: Recurrent, s: Sizes) -> [Bind; 2] {
     let c = if op.cell.has_c() { Bind::Output(1) } else { unused(out) };
-    [c, op.gates_output().map_or_else(|| unused(out), Bind::Output)]
+    let gates = match (op.gates_output(), op.cell) {
+        (Some(output), _) => Bind::Output(output),
+        (None, Cell::GruResetBefore) => buffer(out, bytes(op.cell.saved() * s.size())),
+        (None, _) => unused(out),
+    };
+    [c, gates]
 }
 
 /// Adds a buffer with the states before the first step.

@@ -4,7 +4,7 @@
 use super::setup::{
     buffer, columns, first_gradients, first_states, input, no_flow, outputs, rows, states_of, unused,
 };
-use super::{Cell, Recurrent, RecurrentBackward, Sizes, Steps};
+use super::{Cell, Recurrent, RecurrentBackward, Saves, Sizes, Steps};
 use crate::kernel::{Bind, Candidate, Dispatch, Needs, Target, TargetClass};
 
 crate::kernel! {
@@ -90,7 +90,7 @@ pub(super) fn steps(op: Recurrent, s: Sizes, shape: Shape) -> Candidate {
     let mut out = shape.candidate(op.cell.gates());
     // The states before and after a step take turns.
     let state = [first_states(&mut out, op, s), buffer(&mut out, s.state_bytes())];
-    let [c, gates] = outputs(&mut out, op);
+    let [c, gates] = outputs(&mut out, op, s);
     let step = |n: usize, of: usize, reset: bool, w: Bind, [before, after]: [Bind; 2]| {
         let params = step::Params {
             b: s.b as u32,
@@ -104,6 +104,7 @@ pub(super) fn steps(op: Recurrent, s: Sizes, shape: Shape) -> Candidate {
             .constant("GATES", of as u32)
             .constant("RESET", reset)
             .constant("MASKED", op.steps == Steps::Masked)
+            .constant("SAVES", op.saves == Saves::Gates)
             .bind(&[Bind::Input(0), w, mask, before, after, Bind::Output(0), c, gates]);
         shape.give(dispatch, s, s.h4())
     };

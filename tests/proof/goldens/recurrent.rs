@@ -25,7 +25,7 @@ impl Net {
             }
             "lstm" => {
                 let proj_size = g.attrs["proj_size"].as_u64().filter(|&p| p > 0).map(|p| p as usize);
-                let options = LstmOptions { proj_size, peepholes: false };
+                let options = LstmOptions { proj_size, ..Default::default() };
                 Net::Lstm(Lstm::new(scope, input, hidden, options, config))
             }
             "gru" => Net::Gru(Gru::new(scope, input, hidden, Reset::AfterProduct, config)),
@@ -75,8 +75,8 @@ pub fn sequence(s: &Stage<'_>) -> Result<Computed> {
         num_layers: g.count("num_layers"),
         bias: g.flag("bias"),
         batch_first: g.flag("batch_first"),
-        dropout: 0.0,
         bidirectional: g.flag("bidirectional"),
+        ..Default::default()
     };
     let params = Params::new(s.device, 0);
     let sizes = [g.count("input_size"), g.count("hidden_size")];
