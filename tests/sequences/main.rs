@@ -6,7 +6,11 @@ mod support;
 #[path = "../support/mod.rs"]
 mod adapters;
 
+mod abc;
+mod chorales;
+mod midi;
 mod speech;
+mod tunes;
 mod vowels;
 
 use recurve::{Device, Pick};
@@ -17,7 +21,7 @@ fn device() -> Device {
     Device::open_blocking(Pick::Best).expect("a device")
 }
 
-/// A folder for the pictures of one example.
+/// A folder for the files of one example.
 fn folder(name: &str) -> PathBuf {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sequences").join(name);
     std::fs::create_dir_all(&folder).expect("the test folder can be made");
