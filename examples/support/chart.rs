@@ -63,11 +63,40 @@ pub struct Chart {
     pub scaling: Scaling,
 }
 
+/// Words inside a chart, beside what they name.
+#[derive(Clone)]
+pub struct Label {
+    /// The words.
+    pub text: String,
+    /// Where they stand, in numbers of the axes.
+    pub at: (f64, f64),
+    /// Pixels from there, to the right and down.
+    pub offset: (i32, i32),
+    /// Their colour.
+    pub colour: RGBColor,
+    /// Which end of the words is there.
+    pub align: HPos,
+}
+
 /// Height of the heading and the names of lines above a chart.
 const ABOVE: i32 = 66;
+/// From so many powers of ten on, only powers are numbers of an axis.
+const POWERS: f64 = 8.0;
 
 /// Draws a chart into a part of a picture.
 pub fn chart(area: &Area<'_>, place: (i32, i32), size: (i32, i32), chart: &Chart, lines: &[Line]) -> Drawn {
+    labelled_chart(area, place, size, chart, lines, &[])
+}
+
+/// Draws a chart with words in it. Lines without a name are not named above it.
+pub fn labelled_chart(
+    area: &Area<'_>,
+    place: (i32, i32),
+    size: (i32, i32),
+    chart: &Chart,
+    lines: &[Line],
+    labels: &[Label],
+) -> Drawn {
     text(area, &chart.heading, (place.0, place.1 + 12), 20, INK, HPos::Left)?;
     let mut x = place.0;
     for line in lines.iter().filter(|l| l.stroke != Stroke::Faint && !l.name.is_empty()) {
@@ -94,11 +123,32 @@ pub fn chart(area: &Area<'_>, place: (i32, i32), size: (i32, i32), chart: &Chart
             // Ticks are sums of steps: the one at zero may be a little below.
             let label =
                 |v: &f64| format!("{:.decimals$}", if v.abs() < 1e-9 { 0.0 } else { *v }).replace('-', "−");
-            fill(&mut builder.build_cartesian_2d(x_range, y_range)?, chart, &label, lines)
+            let mut context = builder.build_cartesian_2d(x_range, y_range)?;
+            fill(&mut context, chart, &label, lines)?;
+            write(area, &context, labels)
         }
-        Scaling::Logarithmic => {
+        Scaling::Logarithmic if (y_range.end / y_range.start).log10() < POWERS => {
             let label = |v: &f64| if *v >= 0.001 { format!("{v}") } else { format!("{v:e}") };
-            fill(&mut builder.build_cartesian_2d(x_range, y_range.log_scale())?, chart, &label, lines)
+            let mut context = builder.build_cartesian_2d(x_range, y_range.log_scale())?;
+            fill(&mut context, chart, &label, lines)?;
+            write(area, &context, labels)
+        }
+        // The library's logarithmic axis miscounts over so many powers.
+        Scaling::Logarithmic => {
+            let power = |(x, y): (f64, f64)| (x, y.log10());
+            let label = |v: &f64| match v.round() {
+                0.0 => "1".into(),
+                v => format!("1e{v}").replace('-', "−"),
+            };
+            let exponents = y_range.start.log10()..y_range.end.log10();
+            let chart = Chart { y_range: (exponents.start, exponents.end), ..chart.clone() };
+            let mut lines = lines.to_vec();
+            lines.iter_mut().flat_map(|l| &mut l.points).for_each(|p| *p = power(*p));
+            let mut labels = labels.to_vec();
+            labels.iter_mut().for_each(|l| l.at = power(l.at));
+            let mut context = builder.build_cartesian_2d(x_range, exponents)?;
+            fill(&mut context, &chart, &label, &lines)?;
+            write(area, &context, &labels)
         }
     }
 }
@@ -136,6 +186,23 @@ where
             let dots = inside.iter().map(|&p| Circle::new(p, radius, line.colour.filled()));
             context.draw_series(dots)?;
         }
+    }
+    Ok(())
+}
+
+fn write<X, Y>(
+    area: &Area<'_>,
+    context: &ChartContext<'_, BitMapBackend<'_>, Cartesian2d<X, Y>>,
+    labels: &[Label],
+) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    for label in labels {
+        let (x, y) = context.backend_coord(&label.at);
+        let place = (x / FINE + label.offset.0, y / FINE + label.offset.1);
+        text(area, &label.text, place, 16, label.colour, label.align)?;
     }
     Ok(())
 }
