@@ -11,6 +11,7 @@ mod chorales;
 mod midi;
 mod speech;
 mod tunes;
+mod vanishing;
 mod vowels;
 
 use recurve::{Device, Pick};
