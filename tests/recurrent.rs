@@ -2,6 +2,8 @@
 
 #[path = "recurrent/initial.rs"]
 mod initial;
+#[path = "recurrent/recompute.rs"]
+mod recompute;
 mod support;
 
 use recurve::nn::recurrent::Nonlinearity;
