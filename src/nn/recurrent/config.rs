@@ -81,7 +81,7 @@ impl Default for RecurrentConfig {
     }
 }
 
-/// Options of [`Lstm`] beside [`RecurrentConfig`].
+/// Options of [`Lstm`](super::Lstm) beside [`RecurrentConfig`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LstmOptions {
     /// Length of h when it is a projection of what the cell puts out (Sak, Senior and Beaufays 2014).
@@ -95,7 +95,7 @@ pub struct LstmOptions {
     pub forget_bias: Option<f64>,
 }
 
-/// The states of an [`Lstm`].
+/// The states of an [`Lstm`](super::Lstm).
 #[derive(Clone, Debug)]
 pub struct LstmState {
     /// `[layers·directions, B, H]`, or of length proj_size.
