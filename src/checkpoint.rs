@@ -189,18 +189,34 @@ pub fn load_bytes<R: Rule>(bytes: &[u8], params: &Params, optimizer: &mut Optimi
     load_from(&mut file, params, optimizer)
 }
 
-fn load_from<F: Read + Seek, R: Rule>(
-    file: &mut TensorFile<F>,
-    params: &Params,
-    optimizer: &mut Optimizer<R>,
-) -> Result<Progress> {
+/// The numbers of the checkpoint at `path` alone: what a program needs to know before it can make the model that the
+/// rest is of.
+///
+/// # Errors
+/// [`CheckpointError`] when the file is damaged or no checkpoint.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn read_progress(path: impl AsRef<Path>) -> Result<Progress> {
+    Ok(checked(&mut TensorFile::open(path.as_ref())?)?.0)
+}
+
+/// The training state of a file whose contents are what was written.
+fn checked<F: Read + Seek>(file: &mut TensorFile<F>) -> Result<(Progress, progress::Saved), CheckpointError> {
     let text = file.state().ok_or(CheckpointError::NotACheckpoint)?.to_string();
     let (progress, saved) = Progress::from_json(&text)?;
     // The hash covers the text of the state as it would be written again.
     let found = progress.hash(&saved.optimizer, saved.stream, &file.digest()?);
     if found != saved.sha256 {
-        return Err(CheckpointError::Hash { found, expected: saved.sha256 }.into());
+        return Err(CheckpointError::Hash { found, expected: saved.sha256 });
     }
+    Ok((progress, saved))
+}
+
+fn load_from<F: Read + Seek, R: Rule>(
+    file: &mut TensorFile<F>,
+    params: &Params,
+    optimizer: &mut Optimizer<R>,
+) -> Result<Progress> {
+    let (progress, saved) = checked(file)?;
     if saved.optimizer != R::NAME {
         return Err(CheckpointError::Optimizer { found: saved.optimizer, expected: R::NAME.into() }.into());
     }

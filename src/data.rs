@@ -20,10 +20,12 @@ pub mod idx;
 pub mod loader;
 pub mod mnist;
 pub mod ts;
+pub mod wav;
 
 pub use idx::IdxArray;
 pub use loader::{Batch, LastBatch, Loader, LoaderConfig, LoaderState, Normalize, Order};
 pub use ts::{Series, TimeSeries};
+pub use wav::Wav;
 
 use std::path::PathBuf;
 
@@ -136,6 +138,37 @@ pub enum DataError {
         line: usize,
         /// What is wrong.
         what: String,
+    },
+    /// The file does not start like a WAV file, with `RIFF`.
+    #[error("{}: not a WAV file: it starts with {found:02x?} instead of \"RIFF\"", path.display())]
+    NotWav {
+        /// The file.
+        path: PathBuf,
+        /// The first four bytes.
+        found: [u8; 4],
+    },
+    /// A WAV file says what it must not.
+    #[error("{}, byte {at}: {what}", path.display())]
+    BadWav {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        at: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The samples of a WAV file are stored in a way that is not read.
+    #[error(
+        "{}: samples of encoding 0x{encoding:04x} with {bits} bits; 8 and 16 bits of encoding 1 and 32 of encoding 3 are supported",
+        path.display()
+    )]
+    UnsupportedWav {
+        /// The file.
+        path: PathBuf,
+        /// The format's number for what samples are.
+        encoding: u16,
+        /// Bits of a sample.
+        bits: u16,
     },
     /// There is not enough memory for the data.
     #[error("{}: no memory for {bytes} bytes", path.display())]

@@ -113,19 +113,25 @@ impl<'a> Copies<'a> {
     }
 
     /// The depth of the copy of `source` that a copy of `node` at `depth` reads; 0 for the value itself. Effects are not
-    /// repeated, so what they put out is read as it is.
+    /// repeated, so what they put out is read as it is; and so is what somebody holds after a run.
     fn depth_of(source: &Source, node: &Node, depth: usize) -> usize {
         match source {
-            Source::Node(n, _) if !n.is_effect() => node.path.shared(&n.path).min(depth),
+            Source::Node(n, output) if !n.is_effect() && n.storage(*output).is_none() => {
+                node.path.shared(&n.path).min(depth)
+            }
             _ => 0,
         }
     }
 
     fn operand(&self, source: &Source, node: &Node, depth: usize) -> Tensor {
-        match (source, Copies::depth_of(source, node, depth)) {
-            (Source::Node(n, output), depth @ 1..) => self.made[&(n.id, depth)][*output].clone(),
-            _ => self.tensor(source),
-        }
+        let copy = match source {
+            Source::Node(n, output) => self
+                .made
+                .get(&(n.id, Copies::depth_of(source, node, depth)))
+                .map(|outputs| outputs[*output].clone()),
+            _ => None,
+        };
+        copy.unwrap_or_else(|| self.tensor(source))
     }
 
     /// Appends the copy of `node` at `depth`, and those of the nodes that lead to it.

@@ -95,6 +95,8 @@ pub(crate) struct OutputState {
     /// Pending nodes that read it.
     pins: AtomicUsize,
     storage: Mutex<Option<Storage>>,
+    /// Set once it cannot be computed again, so it stays as long as anything refers to it, like an uploaded value.
+    kept: AtomicBool,
     /// As a leaf's, for labels under another shape.
     pub labels: Option<Labels>,
 }
@@ -142,6 +144,20 @@ impl Node {
         drop_iteratively(sources);
     }
 
+    /// Lets go of the operands where no gradient flows and all results are there: a state that is carried on without
+    /// gradients would otherwise keep what all runs before it were given.
+    fn stand_alone(&self) {
+        if self.needs_grad || self.is_effect() {
+            return;
+        }
+        let storages: Vec<_> = self.outputs.iter().map(|o| o.storage.lock().unwrap()).collect();
+        if storages.iter().all(|s| s.is_some()) {
+            self.outputs.iter().for_each(|o| o.kept.store(true, Ordering::Release));
+            drop(storages);
+            self.release();
+        }
+    }
+
     /// Ends the pins on the operands, and notes which versions of variables were read.
     fn finish(&self) {
         let mut inputs = self.inputs.lock().unwrap();
@@ -182,8 +198,10 @@ impl OutputState {
 
     fn drop_if_unused(&self) {
         if self.handles.load(Ordering::Acquire) == 0 && self.pins.load(Ordering::Acquire) == 0 {
-            let storage = self.storage.lock().unwrap().take();
+            let mut storage = self.storage.lock().unwrap();
+            let unused = if self.kept.load(Ordering::Acquire) { None } else { storage.take() };
             drop(storage);
+            drop(unused);
         }
     }
 }
@@ -294,6 +312,7 @@ pub(crate) fn append_again(
         handles: AtomicUsize::new(0),
         pins: AtomicUsize::new(0),
         storage: Mutex::new(None),
+        kept: AtomicBool::new(false),
         labels,
     };
     let node = Arc::new(Node {
@@ -416,6 +435,7 @@ pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResul
     }
     let updated = touch_updated(&needed);
     needed.iter().filter(|n| !n.has_run()).for_each(|n| n.finish());
+    needed.iter().for_each(|n| n.stand_alone());
     trace.retire(&needed, updated, device.runs_node_by_node());
     drop((needed, pending));
     device.count_tracing((crate::clock::now() - start).saturating_sub(encoding));

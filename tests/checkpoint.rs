@@ -276,6 +276,27 @@ fn weights_that_are_not_numbers_survive() {
 }
 
 #[test]
+fn the_progress_can_be_read_alone() {
+    let folder = Folder::new("progress");
+    let path = folder.0.join("a.safetensors");
+    let (p, _, opt, bytes) = saved();
+    checkpoint::save(&path, &p, &opt, &progress()).unwrap();
+    assert_eq!(checkpoint::read_progress(&path).unwrap(), progress());
+    // A byte of the weights: what the file says of itself is no longer true.
+    let mut damaged = bytes;
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    let found = match checkpoint::read_progress(&path) {
+        Err(Error::Checkpoint(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(*found, CheckpointError::Hash { .. }), "{found}");
+    p.save(&path).unwrap();
+    let found = checkpoint::read_progress(&path).unwrap_err().to_string();
+    assert!(found.contains("not a checkpoint"), "{found}");
+}
+
+#[test]
 fn an_interrupted_write_leaves_the_old_file() {
     let (p, _, mut opt, _) = saved();
     let folder = Folder::new("interrupted");

@@ -93,6 +93,23 @@ fn evaluating_ten_thousand_times() {
     });
 }
 
+/// Nothing of earlier runs is kept: their inputs' buffers serve again.
+#[test]
+fn a_state_carried_on_without_gradients() {
+    let _alone = alone();
+    let device = open();
+    let mut state = device.full(0.0, [256]);
+    let mut objects = Vec::new();
+    for i in 0..20 {
+        let x = device.full(i as f32, [256]);
+        state = no_grad(|| state.add(&x).mul_scalar(0.5));
+        device.wait().unwrap();
+        objects.push(device.counters().objects());
+    }
+    assert!(objects[2..].iter().all(|o| *o == objects[2]), "objects after each step: {objects:?}");
+    assert!((state.to_vec().unwrap()[255] - 18.0).abs() < 1e-4);
+}
+
 #[test]
 fn keeping_ten_thousand_losses() {
     let _alone = alone();

@@ -221,6 +221,33 @@ fn any_result_may_be_used_anywhere() {
     }
 }
 
+/// What is held after a run is read as it is: it may have let go of what it was made of.
+#[test]
+fn results_that_have_been_read_are_not_computed_again() {
+    for dev in devices() {
+        let x = values(&dev, &[6, 5]).requires_grad();
+        let mask = values(&dev, &[6, 5]);
+        let run = |segment: bool| {
+            let mut inner = None;
+            let mut part = || {
+                let factor = mask.exp().softmax(1);
+                let a = x.exp().softmax(1);
+                inner = Some((factor.clone(), a.clone()));
+                a.mul(&factor).mul(&a).tanh()
+            };
+            let y = if segment { recompute(part) } else { part() };
+            let (factor, a) = inner.unwrap();
+            let read = [factor.to_vec().unwrap(), a.to_vec().unwrap()];
+            let gradient = y.sum(&[0, 1]).backward().wrt(&x).unwrap();
+            (read, bits(&gradient))
+        };
+        let want = run(false);
+        assert!(run(true) == want, "{dev:?}");
+        let soft = dev.explain().matches("= softmax").count();
+        assert_eq!(soft, 0, "{dev:?}: {}", dev.explain());
+    }
+}
+
 #[test]
 fn training_makes_no_new_plan_and_no_object() {
     for dev in devices() {

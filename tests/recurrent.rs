@@ -4,6 +4,8 @@
 mod initial;
 #[path = "recurrent/recompute.rs"]
 mod recompute;
+#[path = "recurrent/replay.rs"]
+mod replay;
 mod support;
 
 use recurve::nn::recurrent::Nonlinearity;

@@ -34,6 +34,18 @@ impl Common {
     }
 }
 
+/// Reads a probability of dropping something: at least 0 and below 1.
+pub fn probability(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|p| (0.0..1.0).contains(p));
+    number.ok_or_else(|| "a number of at least 0 and below 1 is needed".into())
+}
+
+/// Reads a number above 0.
+pub fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|n: &f64| *n > 0.0 && n.is_finite());
+    number.ok_or_else(|| "a number above 0 is needed".into())
+}
+
 /// The exit status of a program, after its error has been printed.
 pub fn status(result: Result<(), Box<dyn StdError>>) -> ExitCode {
     match result {

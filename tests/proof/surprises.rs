@@ -209,6 +209,25 @@ fn tensors_and_gradients_held_across_steps() {
 }
 
 #[test]
+fn a_value_without_gradients_outlives_its_handle_in_a_graph() {
+    tell("a value without gradients", 8, |t| {
+        let (x, labels) = t.batch(0, 8);
+        let scaled = no_grad(|| x.mul_scalar(2.0).add_scalar(0.1));
+        scaled.to_vec().unwrap();
+        drop(x);
+        let mut losses = vec![t.net.forward(&scaled).cross_entropy(&labels)];
+        losses.push(losses[0].mul_scalar(3.0));
+        let mut values: Vec<f64> = losses.iter().map(item).collect();
+        drop(scaled);
+        // Another program of the same shapes takes the places that became free.
+        values.push(item(&t.loss(1, 8)));
+        let gradients = losses[1].backward();
+        values.extend(gradients.wrt(&t.net.w1.tensor()).unwrap().to_vec_f64().unwrap());
+        values
+    });
+}
+
+#[test]
 fn gradients_of_two_batches_added() {
     tell("accumulated", 16, |t| {
         for step in 0..5 {
