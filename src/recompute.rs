@@ -97,8 +97,14 @@ impl<'a> Copies<'a> {
     /// changed since.
     pub fn of(&mut self, node: &Arc<Node>, sources: &[Source]) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         let depth = node.path.depth();
-        if depth > 0 {
+        let held = (0..node.outputs.len()).all(|output| node.storage(output).is_some());
+        if depth > 0 && !held {
             self.make(node, depth)?;
+        }
+        for source in sources {
+            if let (Source::Node(n, _), depth @ 1..) = (source, Copies::depth_of(source, node, depth)) {
+                self.make(n, depth)?;
+            }
         }
         let inputs = sources.iter().map(|source| self.operand(source, node, depth)).collect();
         let outputs = match self.made.get(&(node.id, depth)) {
