@@ -91,7 +91,8 @@ macro_rules! one_state {
             }
 
             /// As [`forward`](Self::forward), for sequences of different lengths, filled up at the end: results past a sequence's
-            /// end are 0 and its last states are those of its own last step. (PyTorch: packed sequences.)
+            /// end are 0 and its last states are those of its own last step. What fills sequences up must be finite; else it
+            /// does not count. (PyTorch: packed sequences.)
             ///
             /// # Panics
             /// When a shape is another, or a length is not in 1..=T.

@@ -2,9 +2,11 @@
 
 use super::recurrent::{Nonlinearity, Reset, Sequence, Sizes, Weights};
 use super::{LstmOptions, RecurrentConfig};
+use crate::caller::{Caller, on_behalf_of};
 use crate::ops::recurrent::{Cell, Direction};
 use crate::params::Scope;
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// What all cells are made of.
 #[derive(Clone, Debug)]
@@ -28,9 +30,12 @@ impl Step {
             shape.rank() == 2,
             "a recurrent cell takes vectors [B, input], not a tensor of shape {shape}"
         );
-        let (sequence, state) = Sequence::new(self.cell, Direction::Forward, &self.weights, first, shape[0]);
-        let end = sequence.run(&x.reshape([1, shape[0], shape[1]]), &state, true, None);
-        (end.h.reshape([shape[0], end.h.shape()[2]]), end.state.c)
+        on_behalf_of(Caller::forward(Location::caller()), || {
+            let (sequence, state) =
+                Sequence::new(self.cell, Direction::Forward, &self.weights, first, shape[0]);
+            let end = sequence.run(&x.reshape([1, shape[0], shape[1]]), &state, true, None);
+            (end.h.reshape([shape[0], end.h.shape()[2]]), end.state.c)
+        })
     }
 }
 

@@ -2,12 +2,15 @@
 
 use super::sequence::{Lengths, Sequence};
 use super::{LstmOptions, RecurrentConfig, Sizes, Weights};
+use crate::caller::{Caller, on_behalf_of};
 use crate::nn::{Dropout, Mode};
 use crate::ops::recurrent::{Cell, Direction};
 use crate::params::Scope;
 use crate::recompute::recompute;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::trace::builds_graph;
+use std::panic::Location;
 
 /// Layers on top of one another, in one direction or two.
 #[derive(Clone, Debug)]
@@ -45,7 +48,8 @@ impl Layers {
         };
         let weights =
             (0..config.num_layers).map(|l| (0..directions).map(|d| weights(l, d)).collect()).collect();
-        let dropout = (config.dropout > 0.0).then(|| Dropout::new(scope, config.dropout));
+        // Dropout knows which probabilities there are.
+        let dropout = (config.dropout != 0.0).then(|| Dropout::new(scope, config.dropout));
         Layers { cell, hidden_size, weights, config, dropout }
     }
 
@@ -63,10 +67,28 @@ impl Layers {
             shape.rank() == 3,
             "a recurrent network takes sequences of rank 3, not a tensor of shape {shape}"
         );
+        let (t, b) = if self.config.batch_first { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
+        let lengths = lengths.map(|l| Lengths::new(x.device(), l, [t, b]));
+        if let Some((h, c)) = initial {
+            let states = self.weights.iter().map(Vec::len).sum();
+            let passed_on = self.weights[0][0].weight_hh.shape()[1];
+            check_states("h", h, [states, b, passed_on]);
+            c.into_iter().for_each(|c| check_states("c", c, [states, b, self.hidden_size]));
+        }
+        on_behalf_of(Caller::forward(Location::caller()), || self.all(x, initial, lengths.as_ref(), mode))
+    }
+
+    /// Results and last states of all layers.
+    fn all(
+        &self,
+        x: &Tensor,
+        initial: Option<(&Tensor, Option<&Tensor>)>,
+        lengths: Option<&Lengths>,
+        mode: Mode,
+    ) -> (Tensor, Tensor, Option<Tensor>) {
         let swap = |x: &Tensor| if self.config.batch_first { x.transpose(0, 1) } else { x.clone() };
         let x = swap(x);
         let (t, b) = (x.shape()[0], x.shape()[1]);
-        let lengths = lengths.map(|l| Lengths::new(x.device(), l, [t, b]));
         let pieces = self.pieces(t);
         let mut xs = x.split(&pieces.steps, 0);
         let (mut last_h, mut last_c) = (Vec::new(), Vec::new());
@@ -88,7 +110,7 @@ impl Layers {
                 for (place, k) in pieces.in_order(direction).enumerate() {
                     let start = pieces.steps[..k].iter().sum();
                     let part = || {
-                        let lengths = lengths.as_ref().map(|l| l.part(start, pieces.steps[k]));
+                        let lengths = lengths.map(|l| l.part(start, pieces.steps[k]));
                         sequence.run(&xs[k], &state, place == 0, lengths.as_ref())
                     };
                     let end = if pieces.again { recompute(part) } else { part() };
@@ -115,6 +137,16 @@ impl Layers {
             }
         }
     }
+}
+
+/// States that are given must be those of all layers.
+#[track_caller]
+fn check_states(name: &str, states: &Tensor, expected: [usize; 3]) {
+    let (shape, expected) = (states.shape(), Shape::new(&expected));
+    assert!(
+        shape == expected,
+        "initial states {name} of shape {shape} of a recurrent network: expected [layers·directions, B, ..], {expected}"
+    );
 }
 
 /// Parts of a sequence that are gone through one after another.
