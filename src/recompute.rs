@@ -50,7 +50,8 @@ pub(crate) fn present() -> Path {
 /// (Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016, arXiv 1604.06174; PyTorch's `checkpoint`).
 ///
 /// Values and gradients are the same numbers as without it: dropout draws no new seeds, running statistics are not moved
-/// a second time. Calls may be nested. On hardware whose compilers join products and sums, what is computed again may
+/// a second time. What `f` has read of parameters and statistics must not change before the gradients are asked for: they
+/// would be an [`Error::Updated`]. Calls may be nested. On hardware whose compilers join products and sums, what is computed again may
 /// be rounded otherwise where it comes to lie in other kernels.
 ///
 /// ```
