@@ -4,6 +4,7 @@ use crate::caller::{Caller, on_behalf_of};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::op::GradIo;
+use crate::recompute::Copies;
 use crate::tensor::{Flow, Tensor};
 use crate::trace::{Node, Source, no_grad};
 use crate::variable::Variable;
@@ -136,6 +137,7 @@ fn cotangents(root: &Tensor, dy: &Tensor, keep: &[Key]) -> Result<(ByKey, ByKey)
     nodes.insert(last.id, last.clone());
     let asked = Caller::backward(Location::caller());
     let differentiate = || {
+        let mut copies = Copies::new(device);
         // Ids ascend along every edge, so the largest id has all its gradients when it is taken.
         while let Some((&(id, _), _)) = open.last_key_value() {
             let node = nodes.remove(&id).expect("an open gradient belongs to a known node");
@@ -150,8 +152,9 @@ fn cotangents(root: &Tensor, dy: &Tensor, keep: &[Key]) -> Result<(ByKey, ByKey)
                 continue;
             }
             let sources = node.sources()?;
+            let (inputs, outputs) = copies.of(&node, &sources)?;
             let of_node = Caller::backward(node.caller.location);
-            let gradients = on_behalf_of(of_node, || node_gradients(device, &node, &sources, &dys));
+            let gradients = on_behalf_of(of_node, || node_gradients(&node, &inputs, &outputs, &dys));
             for ((source, gradient), &through) in sources.iter().zip(gradients).zip(&node.through) {
                 let Some(gradient) = gradient else { continue };
                 match source {
@@ -188,26 +191,15 @@ fn add(a: &Tensor, b: &Tensor) -> Tensor {
 
 /// The rule of one node: gradients of its operands, `None` for those that are not wanted.
 fn node_gradients(
-    device: &Device,
-    node: &Arc<Node>,
-    sources: &[Source],
+    node: &Node,
+    inputs: &[Tensor],
+    outputs: &[Tensor],
     dys: &[Option<Tensor>],
 ) -> Vec<Option<Tensor>> {
-    let spec = |source: &Source| match source {
-        Source::Leaf(leaf) => leaf.spec,
-        Source::Variable(v, _) => v.spec(),
-        Source::Node(n, output) => n.outputs[*output].spec,
-    };
-    let inputs: Vec<Tensor> =
-        sources.iter().map(|s| Tensor::from_source(device, s.clone(), spec(s), Flow::None)).collect();
-    let outputs: Vec<Tensor> = (node.outputs.iter().enumerate())
-        .map(|(i, o)| Tensor::from_source(device, Source::Node(node.clone(), i), o.spec, Flow::None))
-        .collect();
-    let io =
-        GradIo { inputs: &inputs, outputs: &outputs, dy: dys, scalars: &node.scalars, wants: &node.wants };
+    let io = GradIo { inputs, outputs, dy: dys, scalars: &node.scalars, wants: &node.wants };
     let mut gradients = node.op.grad(&io);
     assert_eq!(gradients.len(), inputs.len(), "gradient rule of {}", node.op.name());
-    for ((gradient, input), &wanted) in gradients.iter_mut().zip(&inputs).zip(&node.wants) {
+    for ((gradient, input), &wanted) in gradients.iter_mut().zip(inputs).zip(&node.wants) {
         if !wanted {
             *gradient = None;
         }

@@ -3,7 +3,7 @@
 //! # Map of the crate
 //! | what | where |
 //! |---|---|
-//! | devices, tensors, gradients | [`Device`], [`Tensor`], [`Gradients`], [`no_grad`] |
+//! | devices, tensors, gradients | [`Device`], [`Tensor`], [`Gradients`], [`no_grad`], [`recompute`](fn@recompute) |
 //! | layers and their parameters | [`nn`], [`Params`] |
 //! | training | [`optim`], [`schedule`], [`checkpoint`], [`data`] |
 //! | every op, with formula and source | [`ops`] |
@@ -40,6 +40,7 @@ pub mod params;
 pub mod pointwise;
 pub mod profile;
 mod program;
+mod recompute;
 pub mod schedule;
 mod shape;
 mod tensor;
@@ -61,6 +62,7 @@ pub use optim::{
     SgdConfig,
 };
 pub use params::{Init, Param, Params, Scope};
+pub use recompute::recompute;
 pub use shape::{ALIGN, DType, MAX_RANK, Shape, Spec};
 pub use tensor::Tensor;
 pub use trace::no_grad;

@@ -58,6 +58,7 @@ ops! {
     sgd,
     slice,
     softmax,
+    split,
     sum_of_chain,
     upsample_bilinear2d,
     upsample_nearest2d,

@@ -40,6 +40,8 @@ pub(crate) struct Listed {
     pub outputs: Vec<Spec>,
     /// How many scalars it takes from the run's list, in order.
     pub scalars: usize,
+    /// The depth of the segment that it computes again for gradients; 0 for all else.
+    pub again: usize,
     /// No part of what makes two listings equal: the plan of the first is used for both.
     pub caller: Caller,
 }
@@ -75,7 +77,8 @@ impl PartialEq for Operand {
 impl PartialEq for Listing {
     fn eq(&self, other: &Self) -> bool {
         let same = |(a, b): (&Listed, &Listed)| {
-            a.inputs == b.inputs && a.outputs == b.outputs && a.scalars == b.scalars && a.op.same(&*b.op)
+            let operands = a.inputs == b.inputs && a.outputs == b.outputs && a.scalars == b.scalars;
+            operands && a.again == b.again && a.op.same(&*b.op)
         };
         self.leaves == other.leaves
             && self.held == other.held
@@ -98,6 +101,7 @@ impl Listing {
                 }
             }
             node.outputs.hash(&mut h);
+            node.again.hash(&mut h);
         }
         self.leaves.hash(&mut h);
         self.held.hash(&mut h);
@@ -135,6 +139,8 @@ pub(crate) struct Step {
     pub outputs: Vec<ValueId>,
     /// Indices into the run's scalars.
     pub scalars: Vec<usize>,
+    /// As [`Listed::again`]: what differs in it is not fused.
+    pub again: usize,
     /// What it computes, as it was asked for: more than one after fusion.
     pub asked: Vec<Asked>,
     /// The kernels; `None` for the CPU engine, and where there is nothing to compute.
@@ -327,6 +333,7 @@ impl Program {
                     inputs,
                     outputs,
                     scalars: (scalar..scalar + node.scalars).collect(),
+                    again: node.again,
                     asked: vec![Asked { op: node.op.name(), caller: node.caller }],
                     kernels: None,
                     found: None,

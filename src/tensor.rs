@@ -1,5 +1,6 @@
 //! The handle that users hold: eager-looking calls that only append to the thread's trace.
 
+use crate::caller;
 use crate::device::{Device, Storage};
 use crate::error::{Error, Result, ShapeError};
 use crate::op::{Op, Scalar};
@@ -167,8 +168,10 @@ impl Tensor {
         let caller = Location::caller();
         let device = inputs.first().expect("an op has at least one operand").device();
         let specs: Vec<Spec> = inputs.iter().map(|t| t.spec()).collect();
-        let refuse =
-            |expected: String| ShapeError { op: op.name(), operands: specs.clone(), expected, caller };
+        let refuse = |expected: String| {
+            let caller = caller::of(caller).location;
+            ShapeError { op: op.name(), operands: specs.clone(), expected, caller }
+        };
         if inputs.iter().any(|t| t.device() != device) {
             return Err(refuse("operands on one device".into()));
         }

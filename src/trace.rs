@@ -10,6 +10,7 @@ use crate::device::{Device, Storage};
 use crate::error::{Error, Result};
 use crate::op::{Op, Scalar};
 use crate::program::{Held, Listed, Listing, Operand};
+use crate::recompute::{self, Path};
 use crate::shape::Spec;
 use crate::tensor::{Flow, NodeResult, Tensor};
 use crate::variable::Variable;
@@ -72,6 +73,9 @@ pub(crate) struct Node {
     /// Through which of them they flow on.
     pub through: Vec<bool>,
     pub caller: Caller,
+    pub path: Path,
+    /// Of a copy, the depth of the segment that it was made for; otherwise 0.
+    pub again: usize,
     trace: Weak<Mutex<Trace>>,
     inputs: Mutex<Inputs>,
     ran: AtomicBool,
@@ -97,7 +101,21 @@ pub(crate) struct OutputState {
     pub labels: Option<Labels>,
 }
 
+impl Source {
+    pub fn spec(&self) -> Spec {
+        match self {
+            Source::Leaf(leaf) => leaf.spec,
+            Source::Variable(v, _) => v.spec(),
+            Source::Node(n, output) => n.outputs[*output].spec,
+        }
+    }
+}
+
 impl Node {
+    pub fn has_run(&self) -> bool {
+        self.ran.load(Ordering::Acquire)
+    }
+
     /// One tensor less stands for `output`.
     pub fn unhold(&self, output: usize) {
         let state = &self.outputs[output];
@@ -153,8 +171,18 @@ impl Node {
         self.ran.store(true, Ordering::Release);
     }
 
-    fn is_effect(&self) -> bool {
+    pub fn is_effect(&self) -> bool {
         !self.op.updates().is_empty()
+    }
+
+    /// The variables that it updates.
+    fn updated(&self) -> Vec<Arc<Variable>> {
+        let inputs = self.inputs.lock().unwrap();
+        let variable = |&i: &usize| match inputs.sources.get(i) {
+            Some(Source::Variable(v, _)) => Some(v.clone()),
+            _ => None,
+        };
+        self.op.updates().iter().filter_map(variable).collect()
     }
 }
 
@@ -253,6 +281,19 @@ pub(crate) fn append(
     outputs: &[Spec],
     location: &'static Location<'static>,
 ) -> Vec<Tensor> {
+    append_again(device, op, inputs, scalars, outputs, location, 0)
+}
+
+/// [`append`] of what was computed before in a segment at depth `again`.
+pub(crate) fn append_again(
+    device: &Device,
+    op: Arc<dyn Op>,
+    inputs: &[&Tensor],
+    scalars: &[Scalar],
+    outputs: &[Spec],
+    location: &'static Location<'static>,
+    again: usize,
+) -> Vec<Tensor> {
     let trace = device.trace();
     for input in inputs {
         settle_foreign(device, &trace, input);
@@ -283,6 +324,8 @@ pub(crate) fn append(
         wants: inputs.iter().map(|t| needs_grad && t.needs_grad()).collect(),
         through: inputs.iter().map(|t| needs_grad && t.flow() == Flow::Through).collect(),
         caller: caller::of(location),
+        path: recompute::present(),
+        again,
         trace: Arc::downgrade(&trace),
         inputs: Mutex::new(Inputs { sources, released: false }),
         ran: AtomicBool::new(false),
@@ -307,6 +350,14 @@ pub(crate) fn append(
     results
 }
 
+/// Variables that pending nodes of this thread update, with the nodes' ids.
+pub(crate) fn pending_updates(device: &Device) -> Vec<(u64, Arc<Variable>)> {
+    let trace = device.trace();
+    let trace = lock(&trace);
+    let effects = trace.pending.iter().filter(|n| n.is_effect());
+    effects.flat_map(|n| n.updated().into_iter().map(|v| (n.id, v))).collect()
+}
+
 /// The source as of now: a variable is read at its present version.
 fn present(source: &Source) -> Source {
     match source {
@@ -319,7 +370,7 @@ fn present(source: &Source) -> Source {
 /// program.
 fn settle_foreign(device: &Device, own: &Arc<Mutex<Trace>>, tensor: &Tensor) {
     if let Source::Node(node, output) = tensor.source()
-        && !node.ran.load(Ordering::Acquire)
+        && !node.has_run()
         && node.storage(*output).is_none()
         && let Some(foreign) = node.trace.upgrade()
         && !Arc::ptr_eq(&foreign, own)
@@ -347,7 +398,7 @@ pub(crate) fn materialise(tensor: &Tensor) -> Result<Storage> {
                 return Ok(storage);
             }
             let own = device.trace();
-            let trace = match (node.ran.load(Ordering::Acquire), node.trace.upgrade()) {
+            let trace = match (node.has_run(), node.trace.upgrade()) {
                 (false, Some(trace)) => trace,
                 _ => own,
             };
@@ -383,7 +434,7 @@ pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResul
         needed[node].outputs[output].drop_if_unused();
     }
     let updated = touch_updated(&needed);
-    needed.iter().filter(|n| !n.ran.load(Ordering::Acquire)).for_each(|n| n.finish());
+    needed.iter().filter(|n| !n.has_run()).for_each(|n| n.finish());
     needed.iter().for_each(|n| n.stand_alone());
     trace.retire(&needed, updated, device.runs_node_by_node());
     drop((needed, pending));
@@ -395,12 +446,10 @@ pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResul
 /// among them.
 fn touch_updated(nodes: &[Arc<Node>]) -> bool {
     let mut trainable = false;
-    for node in nodes.iter().filter(|n| n.is_effect() && !n.ran.load(Ordering::Acquire)) {
-        for (i, source) in node.inputs.lock().unwrap().sources.iter().enumerate() {
-            if let (true, Source::Variable(v, _)) = (node.op.updates().contains(&i), source) {
-                v.touch();
-                trainable |= v.trainable();
-            }
+    for node in nodes.iter().filter(|n| n.is_effect() && !n.has_run()) {
+        for v in node.updated() {
+            v.touch();
+            trainable |= v.trainable();
         }
     }
     trainable
@@ -451,7 +500,7 @@ fn needed_nodes(roots: Vec<Arc<Node>>) -> Result<Vec<Arc<Node>>> {
         if needed.contains_key(&node.id) {
             continue;
         }
-        let again = node.ran.load(Ordering::Acquire);
+        let again = node.has_run();
         for source in node.sources()? {
             match source {
                 Source::Node(n, output) if n.storage(output).is_none() => stack.push(n),
@@ -518,6 +567,7 @@ fn collect(nodes: &[Arc<Node>]) -> Result<Collected> {
             inputs,
             outputs: node.outputs.iter().map(|o| o.spec).collect(),
             scalars: node.scalars.len(),
+            again: node.again,
             caller: node.caller,
         });
     }

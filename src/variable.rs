@@ -108,11 +108,16 @@ impl Variable {
     /// Notes that this value has changed, and with it every variable that shares its bytes: an optimiser updates
     /// a whole arena through one variable.
     pub(crate) fn touch(&self) {
-        let end = |v: &Variable| v.offset() + v.spec().padded_bytes();
         self.chunk().each_variable(|v| {
-            if v.offset() < end(self) && self.offset() < end(v) {
+            if v.overlaps(self) {
                 v.version.fetch_add(1, Ordering::AcqRel);
             }
         });
+    }
+
+    /// Whether both have bytes in common.
+    pub(crate) fn overlaps(&self, other: &Variable) -> bool {
+        let end = |v: &Variable| v.offset() + v.spec().padded_bytes();
+        self.chunk().id() == other.chunk().id() && self.offset() < end(other) && other.offset() < end(self)
     }
 }

@@ -1,7 +1,11 @@
 //! Recurrent networks against the same steps made of basic ops, on every device.
 
+#[path = "recurrent/faults.rs"]
+mod faults;
 #[path = "recurrent/initial.rs"]
 mod initial;
+#[path = "recurrent/recompute.rs"]
+mod recompute;
 #[path = "recurrent/replay.rs"]
 mod replay;
 mod support;

@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(long, default_value_t = 0.1, value_parser = probability)]
     pub dropout: f64,
     /// Passes over the training tunes.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: u64,
     /// Streams of text side by side.
     #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]

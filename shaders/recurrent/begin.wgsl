@@ -11,7 +11,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> h0: array<f32>; // [B, H]
 @group(0) @binding(2) var<storage, read> c0: array<f32>; // [B, H]
-@group(0) @binding(3) var<storage, read_write> state: array<f32>; // [2, B, pitch]: h and c
+@group(0) @binding(3) var<storage, read_write> state: array<f32>; // [1 or 2, B, pitch]: h, and c
 
 @compute @workgroup_size(64)
 fn main(

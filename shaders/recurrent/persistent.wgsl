@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [T, B, G * H]
 @group(0) @binding(2) var<storage, read> w: array<vec4<f32>>; // [H / 4, GATES, H], then [H]: bias of n, or peepholes, or 0
 @group(0) @binding(3) var<storage, read> mask: array<f32>; // [T, B]
-@group(0) @binding(4) var<storage, read_write> state: array<f32>; // [2, B, 4 * h4]: h and c before the first step, and after the last
+@group(0) @binding(4) var<storage, read_write> state: array<f32>; // [1 or 2, B, 4 * h4]: h, and c, before the first step, and after the last
 @group(0) @binding(5) var<storage, read_write> h: array<f32>; // [T, B, H]
 @group(0) @binding(6) var<storage, read_write> c: array<f32>; // [T, B, H]
 @group(0) @binding(7) var<storage, read_write> gates: array<f32>; // [T, B, S * H]

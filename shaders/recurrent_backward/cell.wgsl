@@ -26,7 +26,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> before: array<f32>; // the same, or [B, H] before all steps
 @group(0) @binding(5) var<storage, read> dh: array<f32>; // [T, B, H]
 @group(0) @binding(6) var<storage, read> mask: array<f32>; // [T, B]
-@group(0) @binding(7) var<storage, read_write> carry: array<f32>; // [2, B, H]: of h past the product, and of c
+@group(0) @binding(7) var<storage, read_write> carry: array<f32>; // [1 or 2, B, H]: of h past the product, and of c
 @group(0) @binding(8) var<storage, read_write> dx: array<f32>; // [T, B, G * H]
 
 //!include lib/cells.wgsl

@@ -26,7 +26,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read> dh: array<f32>; // [T, B, H]
 @group(0) @binding(6) var<storage, read> dc: array<f32>; // [T, B, H]
 @group(0) @binding(7) var<storage, read> mask: array<f32>; // [T, B]
-@group(0) @binding(8) var<storage, read_write> carry: array<f32>; // [2, B, H]: of h and c, from the steps after these
+@group(0) @binding(8) var<storage, read_write> carry: array<f32>; // [1 or 2, B, H]: of h, and of c, from the steps after these
 @group(0) @binding(9) var<storage, read_write> dx: array<f32>; // [T, B, G * H]
 @group(0) @binding(10) var<storage, read_write> da: array<f32>; // [T, B, G * H]: of the product, with CELL 3
 

@@ -1,16 +1,17 @@
 //! Single steps of recurrent networks.
 
-use super::recurrent::{Nonlinearity, Reset, Sequence, Sizes, States, Weights};
+use super::recurrent::{Nonlinearity, Reset, Sequence, Sizes, Weights};
 use super::{LstmOptions, RecurrentConfig};
+use crate::caller::{Caller, on_behalf_of};
 use crate::ops::recurrent::{Cell, Direction};
 use crate::params::Scope;
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// What all cells are made of.
 #[derive(Clone, Debug)]
 struct Step {
     cell: Cell,
-    hidden_size: usize,
     weights: Weights,
 }
 
@@ -18,21 +19,23 @@ impl Step {
     #[track_caller]
     fn new(scope: &Scope, cell: Cell, sizes: Sizes, options: LstmOptions) -> Step {
         let weights = Weights::new(scope, "", cell, sizes, options, &RecurrentConfig::default());
-        Step { cell, hidden_size: sizes.hidden, weights }
+        Step { cell, weights }
     }
 
-    /// States `[B, ..]` after a step with x `[B, input]`.
+    /// States h and c `[B, ..]` after a step with x `[B, input]`.
     #[track_caller]
-    fn forward(&self, x: &Tensor, first: Option<(Tensor, Option<Tensor>)>) -> States {
+    fn forward(&self, x: &Tensor, first: Option<(Tensor, Option<Tensor>)>) -> (Tensor, Option<Tensor>) {
         let shape = x.shape();
         assert!(
             shape.rank() == 2,
             "a recurrent cell takes vectors [B, input], not a tensor of shape {shape}"
         );
-        let sequence = Sequence { cell: self.cell, hidden: self.hidden_size, direction: Direction::Forward };
-        let states = sequence.states(&x.reshape([1, shape[0], shape[1]]), &self.weights, first, None);
-        let only = |s: Tensor| s.reshape([s.shape()[1], s.shape()[2]]);
-        States { h: only(states.h), c: states.c.map(only) }
+        on_behalf_of(Caller::forward(Location::caller()), || {
+            let (sequence, state) =
+                Sequence::new(self.cell, Direction::Forward, &self.weights, first, shape[0]);
+            let end = sequence.run(&x.reshape([1, shape[0], shape[1]]), &state, true, None);
+            (end.h.reshape([shape[0], end.h.shape()[2]]), end.state.c)
+        })
     }
 }
 
@@ -62,7 +65,7 @@ impl RnnCell {
     /// When a shape is another.
     #[track_caller]
     pub fn forward(&self, x: &Tensor, h: Option<&Tensor>) -> Tensor {
-        self.0.forward(x, h.map(|h| (h.clone(), None))).h
+        self.0.forward(x, h.map(|h| (h.clone(), None))).0
     }
 }
 
@@ -92,7 +95,7 @@ impl GruCell {
     /// When a shape is another.
     #[track_caller]
     pub fn forward(&self, x: &Tensor, h: Option<&Tensor>) -> Tensor {
-        self.0.forward(x, h.map(|h| (h.clone(), None))).h
+        self.0.forward(x, h.map(|h| (h.clone(), None))).0
     }
 }
 
@@ -118,7 +121,7 @@ impl LstmCell {
     /// When a shape is another.
     #[track_caller]
     pub fn forward(&self, x: &Tensor, state: Option<(&Tensor, &Tensor)>) -> (Tensor, Tensor) {
-        let states = self.0.forward(x, state.map(|(h, c)| (h.clone(), Some(c.clone()))));
-        (states.h, states.c.expect("an LSTM has states c"))
+        let (h, c) = self.0.forward(x, state.map(|(h, c)| (h.clone(), Some(c.clone()))));
+        (h, c.expect("an LSTM has states c"))
     }
 }

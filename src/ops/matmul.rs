@@ -272,6 +272,11 @@ impl Tensor {
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let shape = self.shape();
         let Some(bias) = bias else { return self.matmul_stored(Layout::AsIs, weight, Layout::Transposed) };
+        let (rows, given) = (weight.shape(), bias.shape());
+        assert!(
+            rows.rank() == 2 && given == Shape::new(&[rows[0]]),
+            "a linear layer takes a weight [O, I] and a bias [O], not {rows} and {given}"
+        );
         if shape.rank() <= 2 {
             return self.matmul_stored(Layout::AsIs, weight, Layout::Transposed).add(bias);
         }

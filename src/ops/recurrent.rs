@@ -81,6 +81,11 @@ impl Cell {
         matches!(self, Cell::Lstm | Cell::LstmPeepholes)
     }
 
+    /// States that a step passes on: h, and c.
+    const fn states(self) -> usize {
+        if self.has_c() { 2 } else { 1 }
+    }
+
     /// Vectors of length H that are an input of their own: the bias of n, or the peepholes.
     const fn extra(self) -> usize {
         match self {
@@ -369,11 +374,19 @@ pub fn cases() -> Vec<Case> {
             (Direction::Reverse, Steps::Masked, [7, 33, 40], false),
             (Direction::Forward, Steps::Masked, [4, 17, 72], false),
             (Direction::Forward, Steps::All, [200, 1, 8], false),
+            (Direction::Reverse, Steps::All, [2, 3, 253], false),
             (Direction::Forward, Steps::All, [3, 0, 5], false),
         ] {
             let op = Recurrent { cell, direction, steps, saves: Saves::Gates };
             let case = op.case(Sizes { t: s[0], b: s[1], h: s[2] });
             cases.push(if gradient { case.with_gradient() } else { case });
+        }
+        // Longer than what one dispatch of a persistent kernel goes through.
+        if matches!(cell, Cell::Lstm | Cell::Gru) {
+            let (direction, steps) = (Direction::Forward, Steps::Masked);
+            let op = Recurrent { cell, direction, steps, saves: Saves::Gates };
+            cases.push(op.case(Sizes { t: 300, b: 3, h: 5 }));
+            cases.push(Recurrent { direction: Direction::Reverse, ..op }.case(Sizes { t: 600, b: 3, h: 9 }));
         }
         for (t, b, h) in [(4, 5, 6), (3, 18, 24)] {
             let (direction, steps) = (Direction::Reverse, Steps::Masked);

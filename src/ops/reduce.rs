@@ -443,7 +443,7 @@ impl Plan {
 
     /// Sums of columns whose rows are whole octets.
     fn columns_octets(&self) -> Option<Candidate> {
-        let whole = |f: &Four| f.r2 == 1 && f.inner == 1 && f.k.is_multiple_of(8) && f.r1 > 0;
+        let whole = |f: &Four| f.r2 == 1 && f.inner == 1 && f.k.is_multiple_of(8) && f.k >= 64 && f.r1 > 0;
         let four = self.groups.four().filter(|f| !self.max && whole(f))?;
         let parts = four.r1.div_ceil(COLUMN_ROWS);
         let params = columns_octets::Params {

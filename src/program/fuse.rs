@@ -1,6 +1,6 @@
 //! Merges steps: chains of element-wise ops become one, a bias or an activation joins the product, convolution or
 //! normalisation before it, and a sum or mean of everything draws in the chain that it is of. Steps are only merged where
-//! no effect lies between them that either would see.
+//! no effect lies between them that either would see, and what is computed again for gradients only with its like.
 
 use super::{Origin, Program, Step, ValueId};
 use crate::op::{Follow, Op};
@@ -51,7 +51,7 @@ impl<'a> Fusion<'a> {
             let Origin::Step = self.p.values[value].origin else { continue };
             let Some(from) = self.producer[value] else { continue };
             let reads = consumer.inputs.iter().filter(|&&v| v == value).count();
-            if self.uses[value] != reads || self.steps[from].is_none() {
+            if self.uses[value] != reads || !self.together(from, at) {
                 continue;
             }
             let merged =
@@ -70,6 +70,15 @@ impl<'a> Fusion<'a> {
             }
         }
         None
+    }
+
+    /// Whether both steps are there, and neither computes again what the other does not: a chain that is cut elsewhere may
+    /// be rounded otherwise by a compiler, and what is computed again is to be the same bits.
+    fn together(&self, from: usize, at: usize) -> bool {
+        match (&self.steps[from], &self.steps[at]) {
+            (Some(producer), Some(consumer)) => producer.again == consumer.again,
+            _ => false,
+        }
     }
 
     /// The producer with the consumer as its bias or activation.
@@ -93,6 +102,7 @@ impl<'a> Fusion<'a> {
             inputs,
             outputs,
             scalars,
+            again: consumer.again,
             asked: [&producer.asked[..], &consumer.asked[..]].concat(),
             kernels: None,
             found: None,
@@ -127,6 +137,7 @@ impl<'a> Fusion<'a> {
             inputs: fused.inputs,
             outputs: consumer.outputs.clone(),
             scalars,
+            again: consumer.again,
             asked: [&producer.asked[..], &consumer.asked[..]].concat(),
             kernels: None,
             found: None,
@@ -141,7 +152,7 @@ impl<'a> Fusion<'a> {
     fn draw_in(&mut self, at: usize) -> Option<usize> {
         let consumer = self.steps[at].as_ref()?;
         let &[value] = &consumer.inputs[..] else { return None };
-        let from = self.producer[value].filter(|_| self.uses[value] == 1)?;
+        let from = self.producer[value].filter(|&from| self.uses[value] == 1 && self.together(from, at))?;
         let producer = self.steps[from].as_ref()?;
         let chain = producer.op.pointwise().filter(|_| producer.outputs == [value])?;
         let op = consumer.op.draw_in(chain, &self.p.specs(producer).0)?;

@@ -225,6 +225,7 @@ impl Node {
             inputs: operands,
             outputs,
             scalars: case.scalars.len(),
+            again: 0,
             caller: Caller::forward(Location::caller()),
         });
         Ok(node)

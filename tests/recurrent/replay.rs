@@ -6,13 +6,11 @@ use recurve::nn::{Gru, Lstm, LstmOptions, Mode, RecurrentConfig, Reset};
 use recurve::optim::{Sgd, SgdConfig};
 use recurve::{Device, Params, Tensor};
 
+/// Results of a sequence.
+type Net = Box<dyn Fn(&Tensor) -> Tensor>;
+
 /// Dispatches of a training step with sequences of `steps` steps. The width chooses among the kernels.
-fn dispatches(
-    dev: &Device,
-    steps: usize,
-    width: usize,
-    make: &dyn Fn(&Params) -> Box<dyn Fn(&Tensor) -> Tensor>,
-) -> u64 {
+fn dispatches(dev: &Device, steps: usize, width: usize, make: &dyn Fn(&Params) -> Net) -> u64 {
     let params = Params::new(dev, 7);
     let net = make(&params);
     let mut opt = Sgd::new(&params, SgdConfig { lr: 1e-3, ..Default::default() });
@@ -38,19 +36,20 @@ fn a_step_is_one_dispatch_each_way() {
         if dev.is_reference() {
             continue;
         }
-        for width in [16, 5] {
+        // Wide enough that a GPU does not stay in one dispatch for many steps; of whole octets and not.
+        for width in [160, 165] {
             let config = RecurrentConfig::default();
-            let lstm = |params: &Params| -> Box<dyn Fn(&Tensor) -> Tensor> {
+            let lstm = |params: &Params| -> Net {
                 let net = Lstm::new(&params.root(), width, width, LstmOptions::default(), config);
                 Box::new(move |x| net.forward(x, None, Mode::Train).0)
             };
             let gru = |reset: Reset| {
-                move |params: &Params| -> Box<dyn Fn(&Tensor) -> Tensor> {
+                move |params: &Params| -> Net {
                     let net = Gru::new(&params.root(), width, width, reset, config);
                     Box::new(move |x| net.forward(x, None, Mode::Train).0)
                 }
             };
-            let more = |make: &dyn Fn(&Params) -> Box<dyn Fn(&Tensor) -> Tensor>| {
+            let more = |make: &dyn Fn(&Params) -> Net| {
                 dispatches(&dev, 56, width, make) - dispatches(&dev, 48, width, make)
             };
             let name = dev.name();

@@ -65,6 +65,11 @@ pub struct RecurrentConfig {
     pub recurrent_init: RecurrentInit,
     /// The states that sequences begin with where none are given.
     pub initial_state: InitialState,
+    /// With a number, sequences are gone through in pieces of so many steps, and gradients have each piece computed again
+    /// (see [`recompute`](fn@crate::recompute)): kept are the layers' inputs and results and the states between pieces, not
+    /// what the gates were. Takes another forward pass; best are about √T steps where layers are few. The last piece of a
+    /// sequence may be shorter.
+    pub recompute: Option<usize>,
 }
 
 impl Default for RecurrentConfig {
@@ -77,11 +82,12 @@ impl Default for RecurrentConfig {
             bidirectional: false,
             recurrent_init: RecurrentInit::Uniform,
             initial_state: InitialState::Zero,
+            recompute: None,
         }
     }
 }
 
-/// Options of [`Lstm`] beside [`RecurrentConfig`].
+/// Options of [`Lstm`](super::Lstm) beside [`RecurrentConfig`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LstmOptions {
     /// Length of h when it is a projection of what the cell puts out (Sak, Senior and Beaufays 2014).
@@ -95,7 +101,7 @@ pub struct LstmOptions {
     pub forget_bias: Option<f64>,
 }
 
-/// The states of an [`Lstm`].
+/// The states of an [`Lstm`](super::Lstm).
 #[derive(Clone, Debug)]
 pub struct LstmState {
     /// `[layers·directions, B, H]`, or of length proj_size.

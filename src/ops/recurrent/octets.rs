@@ -1,11 +1,10 @@
 //! The variants for 8-lane software adapters: a step is one dispatch (two for the GRU that resets before its product), in
 //! which each subgroup computes the product, the gates and the states of a tile.
 
-use super::setup::{input, outputs, unused};
+use super::setup::{buffer, bytes, input, outputs, states_of, unused};
 use super::{Cell, Recurrent, RecurrentBackward, Saves, Sizes, Steps};
 use crate::kernel::{Bind, Candidate, Dispatch, Needs};
 use crate::ops::matmul::pack_panels;
-use crate::shape::ALIGN;
 
 crate::kernel! {
     /// Copies recurrent weights into panels.
@@ -60,9 +59,6 @@ impl Sizes {
         (self.h / 8) as u32
     }
 
-    fn octet_bytes(self) -> u64 {
-        ((4 * self.b * self.h) as u64).next_multiple_of(ALIGN)
-    }
 }
 
 /// Octets of the state of which a panel holds all columns of `gates` gates.
@@ -75,22 +71,17 @@ fn panels(s: Sizes, gates: usize) -> usize {
     (s.h / 8).div_ceil(units(gates))
 }
 
-/// Bytes of panels over `rows` rows.
-fn panel_bytes(panels: usize, rows: usize) -> u64 {
-    (panels * rows * 64 * 4) as u64
-}
-
 /// Adds the weights of `gates` gates from `first` on, in panels.
-fn pack(out: Candidate, s: Sizes, first: usize, gates: usize) -> (Candidate, Bind) {
-    let panels = panels(s, gates);
-    let octets = panels * s.h * 8;
-    let to = Bind::Scratch(out.scratch.len());
+fn pack(out: &mut Candidate, s: Sizes, first: usize, gates: usize) -> Bind {
+    let octets = panels(s, gates) * s.h * 8;
+    let to = buffer(out, bytes(8 * octets));
     let params = pack_gates::Params { octets: octets as u32, h: s.h as u32, first: first as u32 };
     let dispatch = pack_gates::dispatch(params)
         .constant("GATES", gates as u32)
         .bind(&[Bind::Input(1), to])
         .groups(octets.div_ceil(64) as u64);
-    (out.scratch(panel_bytes(panels, s.h)).dispatch(dispatch), to)
+    out.dispatches.push(dispatch);
+    to
 }
 
 /// One candidate per height of tile.
@@ -122,8 +113,7 @@ impl Forward {
         let (cell, at) = (op.cell, op.optional());
         let mut out = Candidate::new(tile.variant).needs(Needs::SUBGROUP8);
         // The states before and after a step take turns.
-        let state = [Bind::Scratch(0), Bind::Scratch(1)];
-        out.scratch.extend([s.octet_bytes(); 2]);
+        let state = [(); 2].map(|()| buffer(&mut out, bytes(s.size())));
         let [c, gates] = outputs(&mut out, *op, *s);
         let c0 = input(at.c0);
         let dispatch = |n: usize, gates_of: usize, reset: bool, around: Around| {
@@ -164,10 +154,8 @@ impl Forward {
         };
         let before = |n: usize| if n == 0 { Bind::Input(2) } else { state[n % 2] };
         if cell == Cell::GruResetBefore {
-            let (packed, rz) = pack(out, *s, 0, 2);
-            let (mut out, new) = pack(packed, *s, 2, 1);
-            let reset = Bind::Scratch(out.scratch.len());
-            out = out.scratch(s.octet_bytes());
+            let (rz, new) = (pack(&mut out, *s, 0, 2), pack(&mut out, *s, 2, 1));
+            let reset = buffer(&mut out, bytes(s.size()));
             for n in 0..s.t {
                 let around = Around { w: rz, a: before(n), before: before(n), after: reset };
                 out = out.dispatch(dispatch(n, 2, true, around));
@@ -176,7 +164,7 @@ impl Forward {
             }
             return out;
         }
-        let (mut out, w) = pack(out, *s, 0, cell.gates());
+        let w = pack(&mut out, *s, 0, cell.gates());
         for n in 0..s.t {
             let around = Around { w, a: before(n), before: before(n), after: state[(n + 1) % 2] };
             out = out.dispatch(dispatch(n, cell.gates(), false, around));
@@ -225,9 +213,9 @@ impl Backward {
             n8: s.octets(),
             panels: panels as u32,
         };
-        let w = Bind::Scratch(0);
+        let w = buffer(&mut out, bytes(8 * octets));
         let pack = pack_panels::dispatch(params).bind(&[Bind::Input(0), w]).groups(octets.div_ceil(8) as u64);
-        out = out.scratch(panel_bytes(panels, rows)).dispatch(pack);
+        out = out.dispatch(pack);
         let da = op.product_output().map_or_else(|| unused(&mut out), Bind::Output);
         let carry_c = if cell.has_c() { Bind::Output(2) } else { unused(&mut out) };
         let dispatch = |n: usize, stage: Stage| self.step(n, stage, [w, da, carry_c]);
@@ -259,10 +247,7 @@ impl Backward {
             is_end: u32::from(end),
             tiles_m: tiles_m as u32,
         };
-        let (states, first) = match (at.c, at.c0) {
-            (Some(c), Some(c0)) => (c, c0),
-            _ => (2, 1),
-        };
+        let (states, first) = states_of(*op);
         step_backward::dispatch(params)
             .constant("CELL", cell.number())
             .constant("GATES", cell.gates() as u32)
@@ -274,8 +259,8 @@ impl Backward {
             .bind(&[
                 w,
                 input(at.gates),
-                Bind::Input(states),
-                Bind::Input(first),
+                states,
+                first,
                 Bind::Input(3),
                 input(at.dc),
                 input(at.extra),

@@ -28,8 +28,12 @@ crate::kernel! {
 /// Sequences of a workgroup.
 const ROWS: usize = 2;
 
-/// Steps of one dispatch at most: none may run into a driver's watchdog.
+/// Steps of one dispatch at most.
 const MAX_STEPS: usize = 256;
+
+/// Multiply-adds of one dispatch at most, where it takes more than one step: a slow GPU does them in two tenths of a second, long
+/// before a driver's watchdog looks.
+const MAX_WORK: usize = 1 << 33;
 
 /// Bytes of weights that stay in the cache of a GPU's core.
 const CACHED: usize = 256 << 10;
@@ -50,8 +54,9 @@ fn width(s: Sizes) -> usize {
 }
 
 /// The steps of each dispatch, as ranges of those in the sequence's order, where one takes `trips` loop trips.
-fn pieces(s: Sizes, trips: usize) -> Vec<std::ops::Range<usize>> {
-    let steps = (MAX_TRIPS as usize / (trips + 1)).clamp(1, MAX_STEPS);
+fn pieces(cell: Cell, s: Sizes, trips: usize) -> Vec<std::ops::Range<usize>> {
+    let work = (s.b * cell.gates() * s.h * s.h).max(1);
+    let steps = (MAX_TRIPS as usize / (trips + 1)).min(MAX_WORK / work).clamp(1, MAX_STEPS);
     (0..s.t).step_by(steps).map(|n| n..(n + steps).min(s.t)).collect()
 }
 
@@ -66,7 +71,7 @@ pub(super) fn forward(op: Recurrent, s: Sizes) -> Option<Candidate> {
     let state = first_states(&mut out, op, s);
     let [c, gates] = outputs(&mut out, op, s);
     let w = rows(&mut out, op, s, 0, cell.gates());
-    for piece in pieces(s, s.h4()) {
+    for piece in pieces(cell, s, s.h4()) {
         let params = steps::Params {
             b: s.b as u32,
             h: s.h as u32,
@@ -98,12 +103,12 @@ pub(super) fn backward(op: RecurrentBackward, s: Sizes) -> Option<Candidate> {
     }
     let memory = (4 * ROWS * cell.gates() * width(s)) as u32;
     let mut out = Candidate::new("persistent").needs(Needs { workgroup_memory: memory, ..Needs::default() });
-    let carry = no_flow(&mut out, s);
+    let carry = no_flow(&mut out, op, s);
     let da = op.product_output().map_or_else(|| unused(&mut out), Bind::Output);
     let w = columns(&mut out, op, s);
     let (states, first) = states_of(op);
     let trips = cell.gates() * s.h4();
-    for piece in pieces(s, trips).into_iter().rev() {
+    for piece in pieces(cell, s, trips).into_iter().rev() {
         let params = steps_backward::Params {
             b: s.b as u32,
             h: s.h as u32,

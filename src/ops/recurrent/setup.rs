@@ -44,14 +44,14 @@ impl Sizes {
         self.h.div_ceil(4)
     }
 
-    /// Bytes of a buffer with the states h and c, whose rows are whole vectors of four.
-    pub(super) fn state_bytes(self) -> u64 {
-        bytes(2 * self.b * self.h4() * 4)
+    /// Bytes of a buffer with so many states, whose rows are whole vectors of four.
+    pub(super) fn state_bytes(self, states: usize) -> u64 {
+        bytes(states * self.b * self.h4() * 4)
     }
 }
 
 /// Bytes of so many floats.
-fn bytes(floats: usize) -> u64 {
+pub(super) fn bytes(floats: usize) -> u64 {
     (4 * floats as u64).next_multiple_of(ALIGN)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn outputs(out: &mut Candidate, op: Recurrent, s: Sizes) -> [Bind; 2]
 
 /// Adds a buffer with the states before the first step.
 pub(super) fn first_states(out: &mut Candidate, op: Recurrent, s: Sizes) -> Bind {
-    let to = buffer(out, s.state_bytes());
+    let to = buffer(out, s.state_bytes(op.cell.states()));
     let pitch = 4 * s.h4();
     let params = begin::Params { b: s.b as u32, h: s.h as u32, pitch: pitch as u32 };
     let dispatch = begin::dispatch(params)
@@ -124,18 +124,19 @@ pub(super) fn columns(out: &mut Candidate, op: RecurrentBackward, s: Sizes) -> B
     to
 }
 
-/// Adds a buffer of zeros: what flows into h and c from behind the last step.
-pub(super) fn no_flow(out: &mut Candidate, s: Sizes) -> Bind {
-    let carry = buffer(out, bytes(2 * s.size()));
-    let params = copy::Params { len: 2 * s.size() as u32, x_at: 0, y_at: 0 };
+/// Adds a buffer of zeros: what flows into h, and c where there is one, from behind the last step.
+pub(super) fn no_flow(out: &mut Candidate, op: RecurrentBackward, s: Sizes) -> Bind {
+    let len = op.of.cell.states() * s.size();
+    let carry = buffer(out, bytes(len));
+    let params = copy::Params { len: len as u32, x_at: 0, y_at: 0 };
     let zeros = copy::dispatch(params).constant("ZEROS", true).bind(&[Bind::Input(0), carry]);
-    out.dispatches.push(zeros.groups((2 * s.size()).div_ceil(64) as u64));
+    out.dispatches.push(zeros.groups(len.div_ceil(64) as u64));
     carry
 }
 
 /// Copies what flows into the first states to where it belongs.
 pub(super) fn first_gradients(out: &mut Candidate, op: RecurrentBackward, s: Sizes, carry: Bind) {
-    for state in 0..1 + usize::from(op.of.cell.has_c()) {
+    for state in 0..op.of.cell.states() {
         let params = copy::Params { len: s.size() as u32, x_at: (state * s.size()) as u32, y_at: 0 };
         let copy = copy::dispatch(params).constant("ZEROS", false).bind(&[carry, Bind::Output(1 + state)]);
         out.dispatches.push(copy.groups(s.size().div_ceil(64) as u64));

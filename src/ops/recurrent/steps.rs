@@ -65,7 +65,7 @@ impl Shape {
     }
 
     fn candidate(self, gates: usize) -> Candidate {
-        let memory = if self.parts > 1 { 4 * 64 * self.rows * self.parts * gates } else { 0 };
+        let memory = 4 * 64 * self.rows * self.parts * gates;
         Candidate::new(self.variant).needs(Needs { workgroup_memory: memory as u32, ..Needs::default() })
     }
 
@@ -89,7 +89,7 @@ pub(super) fn steps(op: Recurrent, s: Sizes, shape: Shape) -> Candidate {
     let mask = input(op.optional().mask);
     let mut out = shape.candidate(op.cell.gates());
     // The states before and after a step take turns.
-    let state = [first_states(&mut out, op, s), buffer(&mut out, s.state_bytes())];
+    let state = [first_states(&mut out, op, s), buffer(&mut out, s.state_bytes(op.cell.states()))];
     let [c, gates] = outputs(&mut out, op, s);
     let step = |n: usize, of: usize, reset: bool, w: Bind, [before, after]: [Bind; 2]| {
         let params = step::Params {
@@ -109,7 +109,8 @@ pub(super) fn steps(op: Recurrent, s: Sizes, shape: Shape) -> Candidate {
         shape.give(dispatch, s, s.h4())
     };
     if op.cell == Cell::GruResetBefore {
-        let reset = buffer(&mut out, s.state_bytes());
+        // r·h, and h.
+        let reset = buffer(&mut out, s.state_bytes(2));
         let (rz, new) = (rows(&mut out, op, s, 0, 2), rows(&mut out, op, s, 2, 1));
         for n in 0..s.t {
             out = out.dispatch(step(n, 2, true, rz, [state[n % 2], reset]));
@@ -129,7 +130,7 @@ pub(super) fn steps_backward(op: RecurrentBackward, s: Sizes, shape: Shape) -> C
     let (at, of, size) = (op.operands(), op.of, s.size());
     let gates_of = of.cell.gates();
     let mut out = shape.candidate(1);
-    let carry = no_flow(&mut out, s);
+    let carry = no_flow(&mut out, op, s);
     let da = op.product_output().map_or_else(|| unused(&mut out), Bind::Output);
     let w = columns(&mut out, op, s);
     let (states, first) = states_of(op);
