@@ -5,6 +5,7 @@
 //! |---|---|
 //! | devices, tensors, gradients | [`Device`], [`Tensor`], [`Gradients`], [`no_grad`], [`recompute`](fn@recompute) |
 //! | layers and their parameters | [`nn`], [`Params`] |
+//! | predictions for services | [`Predictor`] |
 //! | training | [`optim`], [`schedule`], [`checkpoint`], [`data`] |
 //! | every op, with formula and source | [`ops`] |
 //! | ops of your own | [`op::Op`], [`kernel!`], [`testing`] |
@@ -38,6 +39,7 @@ pub mod optim;
 pub mod parallel;
 pub mod params;
 pub mod pointwise;
+pub mod predict;
 pub mod profile;
 mod program;
 mod recompute;
@@ -62,6 +64,7 @@ pub use optim::{
     SgdConfig,
 };
 pub use params::{Init, Param, Params, Scope};
+pub use predict::Predictor;
 pub use recompute::recompute;
 pub use shape::{ALIGN, DType, MAX_RANK, Shape, Spec};
 pub use tensor::Tensor;

@@ -20,13 +20,13 @@ pub(super) struct Plans {
 }
 
 /// A planned listing with what its engine needs to run it again.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     fingerprint: u64,
     listing: Listing,
-    pub program: Program,
-    pub ready: Ready,
+    pub(super) program: Program,
+    pub(super) ready: Ready,
     /// What a profile calls its dispatches; made by the first.
-    pub tasks: OnceLock<Tasks>,
+    pub(super) tasks: OnceLock<Tasks>,
 }
 
 pub(super) enum Ready {
@@ -63,6 +63,16 @@ impl Device {
         scalars: &[Scalar],
     ) -> Result<(Vec<Storage>, Duration)> {
         let plan = self.plan(listing, scalars)?;
+        self.replay(&plan, leaves, scalars)
+    }
+
+    /// Runs a plan again: [`execute`](Device::execute) of its listing, also where the plan is no longer cached.
+    pub(crate) fn replay(
+        &self,
+        plan: &Plan,
+        leaves: &[Storage],
+        scalars: &[Scalar],
+    ) -> Result<(Vec<Storage>, Duration)> {
         let planned = crate::clock::now();
         let mut session = self.0.profiler.session();
         let session = session.as_mut().and_then(|s| s.as_mut());
@@ -90,7 +100,8 @@ impl Device {
         self.0.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn plan(&self, listing: &Listing, scalars: &[Scalar]) -> Result<Arc<Plan>> {
+    /// The plan of `listing`, made if there is none.
+    pub(crate) fn plan(&self, listing: &Listing, scalars: &[Scalar]) -> Result<Arc<Plan>> {
         let fingerprint = listing.fingerprint();
         let mut plans = self.plans();
         let found = plans.cached.iter().rposition(|p| p.fingerprint == fingerprint && p.listing == *listing);
