@@ -33,7 +33,7 @@ use std::time::Instant;
 use support::command::{self, Common};
 
 /// Frames that go through the network at once.
-const BATCH: usize = 32;
+const BATCH: usize = 8;
 /// What the probabilities may differ by from the reference's.
 const TOLERANCE: f32 = 1e-4;
 /// Sample rates that are brought to the network's.
@@ -59,10 +59,16 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let predictor = crepe.predictor(BATCH)?;
     println!("the predictor, {BATCH} frames at once, was made in {:.2} s", start.elapsed().as_secs_f64());
+    let before = dev.counters().objects();
     match &options.wav {
-        Some(path) => recording(&predictor, path, &out),
-        None => clips(&predictor, &out),
+        Some(path) => recording(&predictor, path, &out)?,
+        None => clips(&predictor, &out)?,
     }
+    println!(
+        "objects created on the device since the predictor was made: {}",
+        dev.counters().objects() - before
+    );
+    Ok(())
 }
 
 /// The probabilities of all frames of a sound.

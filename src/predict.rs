@@ -192,6 +192,10 @@ impl<O: Outputs> Predictor<O> {
     /// Whatever stopped the computation: see [`Error`](crate::Error).
     pub fn warm(&self, calls: usize) -> Result<()> {
         let zeros = vec![0.0; self.shape.elements()];
+        if self.device.is_reference() {
+            // It has no buffers that calls would share.
+            return self.run(&self.upload(&zeros)?).map(drop);
+        }
         let mut kept = Vec::new();
         for _ in 0..calls {
             let input = self.upload(&zeros)?;

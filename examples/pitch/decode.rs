@@ -9,7 +9,7 @@ pub const CONFIDENT: f32 = 0.5;
 const BIN_CENTS: f64 = 20.0;
 /// Cents of the first bin above 10 Hz. (The paper's first bin is C1; the authors' weights were trained with this value,
 /// 31.7 Hz.)
-const FIRST_CENTS: f64 = 1997.379_408_437_619;
+const FIRST_CENTS: f64 = 1_997.379_408_437_619;
 /// Bins to each side of the highest that its neighbourhood has.
 const REACH: usize = 4;
 /// Shorter notes are not listed, in frames.
@@ -63,7 +63,7 @@ pub fn track(probabilities: &[f32]) -> Vec<Pitch> {
 /// A note that is held for a while.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
-    /// As in `F♯4`.
+    /// As in `F#4`.
     pub name: String,
     /// In seconds.
     pub start: f64,
@@ -96,7 +96,7 @@ pub fn notes(track: &[Pitch]) -> Vec<Note> {
 
 /// The name of a note, in semitones above A4.
 pub fn name(semitones: i32) -> String {
-    const NAMES: [&str; 12] = ["C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B"];
+    const NAMES: [&str; 12] = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"];
     let above_c0 = semitones + 57;
     format!("{}{}", NAMES[above_c0.rem_euclid(12) as usize], above_c0.div_euclid(12))
 }

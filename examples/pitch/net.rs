@@ -6,7 +6,7 @@
 //! convolution's weights.
 
 use recurve::nn::Linear;
-use recurve::ops::conv1d::Conv1dConfig;
+use recurve::ops::conv2d::Conv2dConfig;
 use recurve::{Device, Init, Param, Params, Predictor, Result, Scope, Tensor};
 use std::path::Path;
 
@@ -16,6 +16,8 @@ pub const FRAME: usize = 1024;
 pub const BINS: usize = 360;
 /// Of the normalisations.
 const EPS: f64 = 1e-3;
+/// Taps of a row of an image: see [`Block::convolve`].
+const TAPS: usize = 8;
 /// Features of each block.
 const FEATURES: [usize; 6] = [128, 16, 16, 16, 32, 64];
 /// Places that are left of a frame.
@@ -35,32 +37,55 @@ struct Block {
     affine: [Param; 2],
     /// Running mean and variance.
     statistics: [Param; 2],
-    config: Conv1dConfig,
+    stride: usize,
+    /// Zeros before a row; behind it there are so many that each stride has a result.
+    before: usize,
 }
 
 impl Block {
     /// Block `i`, counted from 1 as in the file, where rows are images of width 1.
     fn new(root: &Scope, i: usize, from: usize, to: usize) -> Block {
         let (conv, bn) = (root.at(&format!("conv{i}")), root.at(&format!("conv{i}_BN")));
-        let (kernel, stride, padding) = if i == 1 { (512, 4, [254, 254]) } else { (64, 1, [31, 32]) };
+        let (kernel, stride, before) = if i == 1 { (512, 4, 254) } else { (64, 1, 31) };
         Block {
             weight: conv.param("weight", [to, from, kernel, 1], Init::Zeros),
             bias: conv.param("bias", [to], Init::Zeros),
             affine: ["weight", "bias"].map(|name| bn.param(name, [to], Init::Zeros)),
             statistics: ["running_mean", "running_var"].map(|name| bn.buffer(name, [to], Init::Zeros)),
-            config: Conv1dConfig { stride, padding: padding.into(), ..Default::default() },
+            stride,
+            before,
         }
     }
 
     /// `[N, C, L]` to half the places (an eighth in the first block).
     fn forward(&self, x: &Tensor) -> Tensor {
-        let weight = self.weight.tensor();
-        let [to, from, kernel] = [0, 1, 2].map(|axis| weight.shape()[axis]);
-        let weight = weight.reshape([to, from, kernel]);
         let [scale, shift] = self.affine.each_ref().map(Param::tensor);
         let [mean, var] = self.statistics.each_ref().map(Param::tensor);
-        let h = x.conv1d(&weight, Some(&self.bias.tensor()), self.config).relu();
-        h.batch_norm_eval(&mean, &var, Some((&scale, &shift)), EPS).max_pool1d(2)
+        self.convolve(x).batch_norm_eval(&mean, &var, Some((&scale, &shift)), EPS).max_pool1d(2)
+    }
+
+    /// The convolution and ReLU, as of images: kernels of so many taps are slow on software adapters, and a row of taps is as
+    /// well an image of some rows of [`TAPS`]. The image has as many samples in a row, and again those of the next one, which
+    /// the taps reach. With a stride, each remainder of the places is a channel of its own.
+    fn convolve(&self, x: &Tensor) -> Tensor {
+        let weight = self.weight.tensor();
+        let [to, from, kernel] = [0, 1, 2].map(|axis| weight.shape()[axis]);
+        let ([n, _, length], stride) = ([0, 1, 2].map(|axis| x.shape()[axis]), self.stride);
+        let (rows, results, channels) = (kernel / stride / TAPS, length / stride / TAPS, from * stride);
+        // One row more than the convolution goes over, for the last one's overlap.
+        let height = results + rows;
+        let after = height * TAPS * stride - self.before - length;
+        let split = |x: Tensor, first: usize, rows: usize| {
+            let apart = x.reshape([first, from, rows, TAPS, stride]);
+            let apart = if stride > 1 { apart.permute(&[0, 1, 4, 2, 3]) } else { apart };
+            apart.reshape([first, channels, rows, TAPS])
+        };
+        let image = split(x.pad(&[(0, 0), (0, 0), (self.before, after)], 0.0), n, height);
+        let next = image.narrow(2, 1, height - 1).narrow(3, 0, TAPS - 1);
+        let image = Tensor::concat(&[&image.narrow(2, 0, height - 1), &next], 3);
+        let weight = split(weight, to, rows);
+        let y = image.conv2d(&weight, Some(&self.bias.tensor()), Conv2dConfig::default()).relu();
+        y.reshape([n, to, results * TAPS])
     }
 }
 

@@ -27,6 +27,8 @@ const FREQUENCIES: (f64, f64) = (30.0, 4000.0);
 /// Decibels below the loudest that are shown.
 const RANGE: f32 = 70.0;
 const HEIGHT: i32 = 400;
+/// Shorter lines are not drawn, in frames.
+const SHORTEST: usize = 3;
 /// Height of the lower part, and the gap above it.
 const SURE: (i32, i32) = (90, 50);
 const LEFT: i32 = MARGIN + 62;
@@ -81,12 +83,9 @@ pub fn tracked(
         for (colour, width) in [(RGBColor(0, 0, 0), 6), (TRACK, 3)] {
             let mut first = 0;
             for run in track.chunk_by(|a, b| heard(a) == heard(b) && near(a, b)) {
-                let mut points: Vec<_> = (first..).zip(run).map(|(i, p)| point(at(i, p))).collect();
+                let points: Vec<_> = (first..).zip(run).map(|(i, p)| point(at(i, p))).collect();
                 first += run.len();
-                if heard(&run[0]) {
-                    // A single one is a dot.
-                    let end = points[points.len() - 1];
-                    points.push((end.0 + FINE, end.1));
+                if heard(&run[0]) && run.len() >= SHORTEST {
                     area.draw(&PathElement::new(points, colour.stroke_width((width * FINE) as u32)))?;
                 }
             }
@@ -135,17 +134,11 @@ fn legend(area: &Area<'_>, plot: &Plot) -> Drawn {
         let t = 1.0 - f64::from(row) / f64::from(HEIGHT - 1);
         rectangle(area, (bar.0, bar.1 + row), (14, 1), along(&MAGMA, t))?;
     }
-    for step in 0..=3 {
-        let (level, row) = (RANGE as i32 * step / 3, (HEIGHT - 1) * step / 3);
+    for level in (0..=RANGE as i32).step_by(10) {
+        let row = (HEIGHT - 1) * level / RANGE as i32;
         let words = if level == 0 { "0 dB".into() } else { format!("−{level}") };
-        text(
-            area,
-            &words,
-            (bar.0 + 20, (bar.1 + row).clamp(TOP + 7, TOP + HEIGHT - 7)),
-            14,
-            GREY,
-            HPos::Left,
-        )?;
+        let y = (bar.1 + row).clamp(TOP + 7, TOP + HEIGHT - 7);
+        text(area, &words, (bar.0 + 20, y), 14, GREY, HPos::Left)?;
     }
     Ok(())
 }
