@@ -150,7 +150,6 @@ impl<O: Outputs> Predictor<O> {
     ///
     /// # Panics
     /// Where the network does, on shapes that do not fit.
-    #[track_caller]
     pub fn new(
         device: &Device,
         shape: impl Into<Shape>,
