@@ -32,7 +32,8 @@ mod reference;
 mod subgroup8;
 
 use crate::kernel::{Candidate, Target, TargetClass};
-use crate::op::{Activation, Cost, Expected, Follow, GradIo, Io, Op, RefIo, Tolerance, expected};
+use crate::op::{Activation, Cost, Expected, Fold, Follow, GradIo, Io, Op, RefIo, Tolerance, expected};
+use crate::ops::reshape::Reshape;
 use crate::shape::{DType, Shape, Spec};
 use crate::tensor::Tensor;
 use std::sync::Arc;
@@ -376,6 +377,21 @@ impl Op for Conv2d {
             Follow::AddVector { .. } => None,
             Follow::Activate(activation) => Some(Arc::new(Conv2d { activation, ..*self })),
         }
+    }
+
+    fn fold(&self, inputs: &[Spec]) -> Option<Fold> {
+        if self.activation != Activation::None {
+            return None;
+        }
+        let weights = inputs[1].shape;
+        let mut rows = vec![1; weights.rank()];
+        rows[0] = weights[0];
+        let view = |shape: Shape| Arc::new(Reshape { shape }) as Arc<dyn Op>;
+        Some(Fold {
+            op: Arc::new(Conv2d { bias: Bias::Channels, ..*self }),
+            vector: view(Shape::from(weights[0])),
+            rows: view(Shape::new(&rows)),
+        })
     }
 
     fn tolerance(&self, io: Io<'_>, _output: usize) -> Tolerance {

@@ -9,7 +9,7 @@
 use super::{Bias, Conv2d, Sizes};
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs};
 use crate::op::Activation;
-use crate::ops::matmul::{self, Split, octet_tiles, pack, split, subgroup8};
+use crate::ops::matmul::{self, Split, octet_tiles, pack, split, subgroup8, subgroup8_quads};
 use crate::shape::ALIGN;
 
 crate::kernel! {
@@ -19,6 +19,13 @@ crate::kernel! {
         octets: u32, columns: u32, plane: u32, out_columns: u32, channels: u32, height: u32, width: u32, r: u32, s: u32,
         stride_h: u32, stride_w: u32, dilation_h: u32, dilation_w: u32, pad_top: i32, pad_left: i32,
     }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// Gathers columns of one pixel each.
+    mod gather_pixels = "shaders/conv2d/gather_pixels.wgsl";
+    params { octets: u32, quads: u32, plane_quads: u32, channels: u32 }
     bind { x: Read, y: ReadWrite }
 }
 
@@ -50,6 +57,8 @@ struct Product {
     transposed_a: bool,
     /// Products of as many columns each, one after the other in the result.
     batch: usize,
+    /// Whether the result's rows are stored in quads.
+    quads: bool,
 }
 
 impl Product {
@@ -66,26 +75,34 @@ impl Product {
     fn dispatch(&self, a_row: usize, split: &Split) -> Dispatch {
         let tile = self.tile();
         let (tiles_m, tiles_n) = (self.m.div_ceil(tile), self.n.div_ceil(64));
-        let c_row = self.n.div_ceil(8);
-        let params = subgroup8::Params {
-            batch: self.batch as u32,
-            m: self.m as u32,
-            n: self.n as u32,
-            k: self.k as u32,
-            splits: split.splits as u32,
-            k_split: split.length as u32,
-            tiles_m: tiles_m as u32,
-            tiles_n: tiles_n as u32,
-            a_row: a_row as u32,
-            a_batch: 0,
-            b_row: 8,
-            b_tile: (8 * self.k) as u32,
-            b_batch: (8 * self.k * tiles_n) as u32,
-            c_row: c_row as u32,
-            c_batch: (self.m * c_row) as u32,
-            c_split: (self.batch * self.m * c_row) as u32,
-        };
-        subgroup8::dispatch(params)
+        // Rows that are no whole octets, but whole quads, are stored where they belong.
+        let wide = if self.quads { 4 } else { 8 };
+        let c_row = self.n.div_ceil(wide);
+        // The two kernels have the same parameters, but each its own type for them.
+        macro_rules! product {
+            ($kernel:ident) => {
+                $kernel::dispatch($kernel::Params {
+                    batch: self.batch as u32,
+                    m: self.m as u32,
+                    n: self.n as u32,
+                    k: self.k as u32,
+                    splits: split.splits as u32,
+                    k_split: split.length as u32,
+                    tiles_m: tiles_m as u32,
+                    tiles_n: tiles_n as u32,
+                    a_row: a_row as u32,
+                    a_batch: 0,
+                    b_row: 8,
+                    b_tile: (8 * self.k) as u32,
+                    b_batch: (8 * self.k * tiles_n) as u32,
+                    c_row: c_row as u32,
+                    c_batch: (self.m * c_row) as u32,
+                    c_split: (self.batch * self.m * c_row) as u32,
+                })
+            };
+        }
+        let product = if self.quads { product!(subgroup8_quads) } else { product!(subgroup8) };
+        product
             .constant("TILE_M", tile as u32)
             .constant("TRANS_A", self.transposed_a)
             .constant("TRANS_B", false)
@@ -130,8 +147,20 @@ fn served(z: &Sizes) -> bool {
     z.window.groups == 1 && z.multiply_adds() >= matmul::SMALL && columns <= MAX_COLUMNS && z.h * z.w > 0
 }
 
+/// The gathering of columns.
 fn gather(params: gather_columns::Params, to: Bind) -> Dispatch {
     let (threads, taps) = (params.octets as u64 * params.channels as u64, params.r * params.s);
+    let still = [params.stride_h, params.stride_w] == [1; 2] && [params.pad_top, params.pad_left] == [0; 2];
+    let same = params.plane == params.height * params.width;
+    if taps == 1 && still && same && params.plane.is_multiple_of(4) {
+        let pixels = gather_pixels::Params {
+            octets: params.octets,
+            quads: params.columns / 4,
+            plane_quads: params.plane / 4,
+            channels: params.channels,
+        };
+        return gather_pixels::dispatch(pixels).bind(&[Bind::Input(0), to]).groups(threads.div_ceil(64));
+    }
     gather_columns::dispatch(params)
         .bind(&[Bind::Input(0), to])
         .groups(threads.div_ceil(64))
@@ -170,18 +199,19 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
     let bias = (op.bias == Bias::Channels).then_some(Bind::Input(2));
     // Images of whole panels can come out where they belong.
     let plane = z.p * z.q;
-    let mut product = Product { m: z.k, n: plane, k: taps, transposed_a: false, batch: z.n };
-    let in_place = plane.is_multiple_of(64) || z.n == 1 && plane.is_multiple_of(8);
+    let mut product = Product { m: z.k, n: plane, k: taps, transposed_a: false, batch: z.n, quads: false };
+    let in_place = plane.is_multiple_of(64) || z.n == 1 && plane.is_multiple_of(4);
     let whole = in_place && product.split().splits == 1 && (bias.is_none() || z.k.is_multiple_of(8));
-    if !whole {
-        (product.n, product.batch) = (columns, 1);
+    match whole {
+        true => product.quads = !plane.is_multiple_of(8),
+        false => (product.n, product.batch) = (columns, 1),
     }
     let split = product.split();
     let to = if whole { Bind::Output(0) } else { Bind::Scratch(candidate.scratch.len()) };
-    let (rows, activation) = match whole {
-        true => (bias, op.activation),
-        false => (None, Activation::None),
-    };
+    // A sum in one part is finished by the product itself, where the bias is whole octets.
+    let finished = split.splits == 1 && (bias.is_none() || z.k.is_multiple_of(8));
+    let finish = |yes: bool| if yes { (bias, op.activation) } else { (None, Activation::None) };
+    let (rows, activation) = finish(finished);
     let dispatch = product
         .dispatch(a_row, &split)
         .constant("BIAS_ROWS", rows.is_some())
@@ -198,9 +228,10 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
         pitch: pitch as u32,
         splits: split.splits as u32,
     };
+    let (bias, activation) = finish(!finished);
     let place = place_columns::dispatch(params)
         .constant("BIAS", bias.is_some())
-        .constant("ACTIVATION", op.activation as u32)
+        .constant("ACTIVATION", activation as u32)
         .bind(&[to, bias.unwrap_or(to), Bind::Output(0)])
         .groups((z.n * z.k * z.p * z.q).div_ceil(64) as u64)
         .trips(split.splits as u64);
@@ -209,7 +240,7 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
 
 pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
     let (taps, columns) = (z.c * z.r * z.s, z.n * z.p * z.q);
-    let product = Product { m: taps, n: columns, k: z.k, transposed_a: true, batch: 1 };
+    let product = Product { m: taps, n: columns, k: z.k, transposed_a: true, batch: 1, quads: false };
     if !served(z) {
         return None;
     }
