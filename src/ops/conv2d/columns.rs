@@ -40,8 +40,8 @@ crate::kernel! {
     /// Adds columns to the pixels that they were gathered from.
     mod add_columns = "shaders/conv2d/add_columns.wgsl";
     params {
-        len: u32, channels: u32, height: u32, width: u32, out_rows: u32, out_columns: u32, pitch: u32, splits: u32,
-        part: u32, r: u32, s: u32, dilation_h: u32, dilation_w: u32, pad_top: i32, pad_left: i32,
+        quads: u32, row_quads: u32, channels: u32, height: u32, width: u32, out_rows: u32, out_columns: u32,
+        pitch: u32, splits: u32, part: u32, r: u32, s: u32, dilation_h: u32, dilation_w: u32, pad_top: i32, pad_left: i32,
     }
     bind { parts: Read, dx: ReadWrite }
 }
@@ -135,10 +135,12 @@ fn weights(candidate: Candidate, z: &Sizes) -> (Candidate, Bind, usize) {
     (candidate.scratch(bytes(z.k * pitch)).dispatch(dispatch), to, pitch / 8)
 }
 
-/// Whether the kernels of this module come before those of [`subgroup8`](super::subgroup8): see benches/README.md.
-pub(super) fn better(z: &Sizes) -> bool {
+/// Whether the kernels of this module come before those of [`subgroup8`](super::subgroup8): see benches/README.md. The others
+/// multiply zeros in the gradient of the input where there is a stride.
+pub(super) fn better(z: &Sizes, input_grad: bool) -> bool {
     let (columns, strides) = (z.n * z.p * z.q, z.window.vertical.stride * z.window.horizontal.stride);
-    z.r * z.s == 1 || z.k.min(z.c) >= 128 && columns <= 256 * strides
+    let channels = z.k.min(z.c);
+    z.r * z.s == 1 || channels >= 128 && columns <= 256 * strides || input_grad && strides > 1 && channels >= 64
 }
 
 /// Whether the kernels of this module serve a convolution at all.
@@ -278,10 +280,11 @@ pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
         .constant("ACTIVATION", Activation::None as u32)
         .bind(&[a, panels, a, parts]);
     let (v, h) = (z.window.vertical, z.window.horizontal);
-    let len = z.n * z.c * z.h * z.w;
+    let (row_quads, rows) = (z.w.div_ceil(4), z.n * z.c * z.h);
     let pitch = columns.next_multiple_of(8);
     let params = add_columns::Params {
-        len: len as u32,
+        quads: (rows * row_quads) as u32,
+        row_quads: row_quads as u32,
         channels: z.c as u32,
         height: z.h as u32,
         width: z.w as u32,
@@ -300,8 +303,9 @@ pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
     let add = add_columns::dispatch(params)
         .constant("STRIDE_H", v.stride as u32)
         .constant("STRIDE_W", h.stride as u32)
+        .constant("EVERY", (v.dilation, h.dilation) != (1, 1))
         .bind(&[parts, Bind::Output(0)])
-        .groups(len.div_ceil(64) as u64)
-        .trips((z.r + z.r * z.s * (1 + split.splits)) as u64);
+        .groups((rows * row_quads).div_ceil(64) as u64)
+        .trips((z.r + z.r * z.s * (1 + 4 * split.splits)) as u64);
     Some(candidate.scratch(bytes(product.parts(&split))).dispatch(dispatch).dispatch(add))
 }
