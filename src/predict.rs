@@ -112,8 +112,8 @@ pub enum PredictorError {
 /// A network in use: a program for a fixed number of samples, made and run once when the predictor is made.
 ///
 /// - `Send + Sync`, and all calls take `&self`: any number of threads may share one.
-/// - Parameters are read where they lie. After an update or [`Params::load`](crate::Params::load) the next call uses the
-///   new ones; one that runs on another thread in the meantime may see some of either.
+/// - Parameters are those of the moment: after an update or [`Params::load`](crate::Params::load) the next call uses the new
+///   ones. A call that runs on another thread in the meantime may see some of either.
 /// - Everything else that the network took up when it was called (other tensors, numbers, which branch an `if` took,
 ///   seeds) stays as it was.
 /// - Gradients are not built. What is pending on the calling thread stays pending, but for updates of variables: those
