@@ -8,6 +8,7 @@ mod tune;
 mod upload;
 
 pub(crate) use memory::{Chunk, Storage};
+pub(crate) use plans::Plan;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use tune::Once;
 
@@ -92,6 +93,12 @@ struct Inner {
     /// Looked at when a program is planned.
     #[cfg(not(target_arch = "wasm32"))]
     tuner: Mutex<Option<Arc<crate::tune::Tuner>>>,
+}
+
+/// A value on its way to the host.
+pub(crate) enum Reading {
+    Host(Arc<Vec<f64>>),
+    Gpu(gpu::Reading),
 }
 
 pub(crate) enum Engine {
@@ -357,17 +364,29 @@ impl Device {
     }
 
     pub(crate) async fn read(&self, storage: &Storage, spec: Spec) -> Result<Vec<f64>> {
+        let reading = self.begin_read(storage, spec)?;
+        self.finish_read(reading).await
+    }
+
+    /// Has a value copied to where the host can see it, without waiting for that.
+    pub(crate) fn begin_read(&self, storage: &Storage, spec: Spec) -> Result<Reading> {
         match (&self.0.engine, storage) {
-            (_, Storage::Host(data)) => Ok(data.to_vec()),
+            (_, Storage::Host(data)) => Ok(Reading::Host(data.clone())),
             (Engine::Gpu(gpu), Storage::Gpu(cell)) => {
-                let reading = {
-                    let mut session = self.0.profiler.session();
-                    let timer = session.as_mut().and_then(|s| s.as_mut()).map(|s| s.gpu_timer());
-                    gpu.read(cell, spec, timer)?
-                };
-                reading.values(gpu).await
+                let mut session = self.0.profiler.session();
+                let timer = session.as_mut().and_then(|s| s.as_mut()).map(|s| s.gpu_timer());
+                Ok(Reading::Gpu(gpu.read(cell, spec, timer)?))
             }
             (Engine::Cpu(_), Storage::Gpu(_)) => unreachable!("operands are on one device"),
+        }
+    }
+
+    /// The elements of a value that is being read, once they are there.
+    pub(crate) async fn finish_read(&self, reading: Reading) -> Result<Vec<f64>> {
+        match (&self.0.engine, reading) {
+            (_, Reading::Host(data)) => Ok(data.to_vec()),
+            (Engine::Gpu(gpu), Reading::Gpu(reading)) => reading.values(gpu).await,
+            (Engine::Cpu(_), Reading::Gpu(_)) => unreachable!("a reading belongs to its device"),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::kernel::Misfit;
 use crate::optim::Divergence;
+use crate::predict::PredictorError;
 use crate::shape::Spec;
 use std::fmt;
 use std::panic::Location;
@@ -103,6 +104,9 @@ pub enum Error {
     /// Training diverged, and the optimiser's [`Guard`](crate::optim::Guard) stops there.
     #[error("training diverged: {0}")]
     Diverged(Divergence),
+    /// A predictor could not be made, or was given what it does not take.
+    #[error(transparent)]
+    Predictor(#[from] PredictorError),
     /// Operands that do not fit an op.
     #[error(transparent)]
     Shape(#[from] ShapeError),

@@ -13,6 +13,7 @@ mod texels;
 pub use adapter::AdapterEntry;
 pub(crate) use buffers::{Cell, Region};
 pub(crate) use profile::Timer;
+pub(crate) use readback::Reading;
 pub(crate) use recording::Recording;
 
 use crate::device::{Counters, Pick, Storage};

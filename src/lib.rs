@@ -6,6 +6,7 @@
 //! | devices, tensors, gradients | [`Device`], [`Tensor`], [`Gradients`], [`no_grad`], [`recompute`](fn@recompute) |
 //! | layers and their parameters | [`nn`], [`Params`] |
 //! | complete networks | [`models`] |
+//! | predictions for services | [`Predictor`] |
 //! | training | [`optim`], [`schedule`], [`checkpoint`], [`data`] |
 //! | every op, with formula and source | [`ops`] |
 //! | ops of your own | [`op::Op`], [`kernel!`], [`testing`] |
@@ -40,6 +41,7 @@ pub mod optim;
 pub mod parallel;
 pub mod params;
 pub mod pointwise;
+pub mod predict;
 pub mod profile;
 mod program;
 mod recompute;
@@ -64,6 +66,7 @@ pub use optim::{
     SgdConfig,
 };
 pub use params::{Init, Param, Params, Scope};
+pub use predict::Predictor;
 pub use recompute::recompute;
 pub use shape::{ALIGN, DType, MAX_RANK, Shape, Spec};
 pub use tensor::Tensor;

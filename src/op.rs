@@ -328,7 +328,8 @@ pub enum Fill {
         /// Upper bound.
         high: f64,
     },
-    /// All values differ by at least 0.01, in random order: for maxima, whose gradient jumps at ties.
+    /// All values differ by at least 0.01, in random order: for maxima, whose gradient jumps at ties. As u32, all numbers
+    /// below that of the elements.
     Distinct,
     /// Few different values: for ties.
     Ties,

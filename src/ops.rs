@@ -60,6 +60,7 @@ ops! {
     softmax,
     split,
     sum_of_chain,
+    topk,
     upsample_bilinear2d,
     upsample_nearest2d,
 }

@@ -51,7 +51,11 @@ fn values(spec: &Spec, fill: Fill, rng: &mut ChaCha8Rng) -> Vec<f64> {
         Fill::Distinct => {
             // A step that f32 holds exactly, so that no two values come closer by rounding.
             const STEP: f64 = 1.0 / 64.0;
-            let mut all: Vec<f64> = (0..n).map(|i| exact((i as f64 - (n / 2) as f64) * STEP)).collect();
+            let value = |i: usize| match spec.dtype {
+                DType::F32 => exact((i as f64 - (n / 2) as f64) * STEP),
+                DType::U32 => i as f64,
+            };
+            let mut all: Vec<f64> = (0..n).map(value).collect();
             all.shuffle(rng);
             all
         }

@@ -248,6 +248,8 @@ pub(crate) struct Trace {
     pending_bytes: u64,
     /// Nodes of earlier runs, oldest run first.
     retired: VecDeque<Vec<Weak<Node>>>,
+    /// Programs run.
+    runs: u64,
 }
 
 thread_local! {
@@ -408,6 +410,45 @@ pub(crate) fn materialise(tensor: &Tensor) -> Result<Storage> {
     }
 }
 
+/// What a run would do, taken out of a trace.
+pub(crate) struct Captured {
+    pub listing: Listing,
+    /// What the listing's leaves are.
+    pub leaves: Vec<Storage>,
+    /// Which of them is the input, if it is used.
+    pub input: Option<usize>,
+    pub scalars: Vec<Scalar>,
+}
+
+/// What would be run for `results`, which are pending on this thread. The listing holds them in order, and nothing else.
+pub(crate) fn capture(input: &Tensor, results: &[NodeResult]) -> Result<Captured> {
+    let nodes = needed_nodes(results.iter().map(|(node, _)| node.clone()).collect())?;
+    let mut c = collect(&nodes)?;
+    let index: HashMap<u64, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
+    c.listing.held =
+        results.iter().map(|(node, output)| Held { node: index[&node.id], output: *output }).collect();
+    let input = match input.source() {
+        Source::Leaf(leaf) => c.keys.iter().position(|key| *key == leaf_key(leaf)),
+        _ => unreachable!("the input is an uploaded tensor"),
+    };
+    Ok(Captured { listing: c.listing, leaves: c.leaves, input, scalars: c.scalars })
+}
+
+/// Programs that were run for this thread.
+pub(crate) fn runs(device: &Device) -> u64 {
+    lock(&device.trace()).runs
+}
+
+/// Gives up what is pending on this thread, effects too.
+pub(crate) fn discard(device: &Device) {
+    let trace = device.trace();
+    let mut trace = lock(&trace);
+    trace.pending_bytes = 0;
+    let pending = std::mem::take(&mut trace.pending);
+    drop(trace);
+    drop(pending);
+}
+
 /// A trace is whole at any moment, so an op that panics in a run does not make it useless.
 fn lock(trace: &Mutex<Trace>) -> MutexGuard<'_, Trace> {
     trace.lock().unwrap_or_else(PoisonError::into_inner)
@@ -426,6 +467,7 @@ pub(crate) fn run(device: &Device, trace: &Arc<Mutex<Trace>>, asked: &[NodeResul
     if roots.is_empty() {
         return Ok(());
     }
+    trace.runs += 1;
     let needed = needed_nodes(roots)?;
     let collected = collect(&needed)?;
     let (results, encoding) = device.execute(&collected.listing, &collected.leaves, &collected.scalars)?;
@@ -525,13 +567,25 @@ struct Collected {
     listing: Listing,
     leaves: Vec<Storage>,
     scalars: Vec<Scalar>,
+    /// What each leaf is: a value's id, and which result of a node it is.
+    keys: Vec<(u64, usize)>,
     /// Node index and output of each held value, in the listing's order.
     held: Vec<(usize, usize)>,
 }
 
+fn leaf_key(leaf: &Leaf) -> (u64, usize) {
+    (leaf.id, usize::MAX)
+}
+
 fn collect(nodes: &[Arc<Node>]) -> Result<Collected> {
     let index: HashMap<u64, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
-    let mut c = Collected { listing: Listing::default(), leaves: vec![], scalars: vec![], held: vec![] };
+    let mut c = Collected {
+        listing: Listing::default(),
+        leaves: vec![],
+        scalars: vec![],
+        keys: vec![],
+        held: vec![],
+    };
     let mut seen: HashMap<(u64, usize), usize> = HashMap::new();
     for (i, node) in nodes.iter().enumerate() {
         let mut inputs = Vec::new();
@@ -541,13 +595,14 @@ fn collect(nodes: &[Arc<Node>]) -> Result<Collected> {
                 let at = *seen.entry(key).or_insert(next);
                 if at == next {
                     c.leaves.push(storage);
+                    c.keys.push(key);
                     c.listing.leaves.push(spec);
                 }
                 Operand::Leaf(at)
             };
             inputs.push(match source {
                 Source::Variable(v, _) => Operand::Variable(v.site().clone()),
-                Source::Leaf(l) => leaf((l.id, usize::MAX), l.spec, l.storage.clone()?),
+                Source::Leaf(l) => leaf(leaf_key(&l), l.spec, l.storage.clone()?),
                 Source::Node(n, output) => match (index.get(&n.id), n.storage(output)) {
                     (_, Some(storage)) => leaf((n.id, output), n.outputs[output].spec, storage),
                     (Some(&node), None) => Operand::Result { node, output },

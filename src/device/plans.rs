@@ -22,13 +22,13 @@ pub(super) struct Plans {
 }
 
 /// A planned listing with what its engine needs to run it again.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     fingerprint: u64,
     listing: Listing,
-    pub program: Program,
-    pub ready: Ready,
+    pub(super) program: Program,
+    pub(super) ready: Ready,
     /// What a profile calls its dispatches; made by the first.
-    pub tasks: OnceLock<Tasks>,
+    pub(super) tasks: OnceLock<Tasks>,
     /// What was taken out of the program because it changes only with variables.
     folded: Option<Kept>,
 }
@@ -87,12 +87,22 @@ impl Device {
         scalars: &[Scalar],
     ) -> Result<(Vec<Storage>, Duration)> {
         let plan = self.plan(listing, scalars)?;
+        self.replay(&plan, leaves, scalars)
+    }
+
+    /// Runs a plan again: [`execute`](Device::execute) of its listing, also where the plan is no longer cached.
+    pub(crate) fn replay(
+        &self,
+        plan: &Arc<Plan>,
+        leaves: &[Storage],
+        scalars: &[Scalar],
+    ) -> Result<(Vec<Storage>, Duration)> {
         let (mut all, mut own) = (Cow::Borrowed(leaves), Cow::Borrowed(scalars));
         if let Some(kept) = &plan.folded {
             all.to_mut().extend(self.prelude(kept, scalars)?);
             own = kept.folded.main_scalars(scalars).into();
             // The program that ran last is this one.
-            self.plans().last(&plan);
+            self.plans().last(plan);
         }
         let (leaves, scalars) = (&*all, &*own);
         let planned = crate::clock::now();
@@ -137,7 +147,8 @@ impl Device {
         self.0.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn plan(&self, listing: &Listing, scalars: &[Scalar]) -> Result<Arc<Plan>> {
+    /// The plan of `listing`, made if there is none.
+    pub(crate) fn plan(&self, listing: &Listing, scalars: &[Scalar]) -> Result<Arc<Plan>> {
         let fingerprint = listing.fingerprint();
         let mut plans = self.plans();
         let found = plans.cached.iter().rposition(|p| p.fingerprint == fingerprint && p.listing == *listing);

@@ -252,7 +252,7 @@ impl Timestamps {
         for page in self.pages {
             let mapping = {
                 let _turn = engine.turn();
-                engine.map(page.results, page.used)?
+                engine.map(page.results, page.used, None)
             };
             let ticks = |bytes: &[u8]| -> Vec<u64> {
                 bytes

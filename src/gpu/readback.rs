@@ -13,11 +13,19 @@ pub(super) struct Mapping {
     buffer: Pooled,
     bytes: u64,
     done: OneshotReceiver<Result<(), wgpu::BufferAsyncError>>,
+    /// What filled the buffer; everything submitted where that is not known.
+    filled: Option<wgpu::SubmissionIndex>,
 }
 
 impl Mapping {
-    /// Waits until the buffer is mapped, and has `f` look at its bytes.
+    /// Waits until the buffer is mapped, and has `f` look at its bytes. Later submits are not waited for.
     pub async fn look<T>(self, engine: &Engine, f: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        // Elsewhere the host cannot wait: mapping is told of by the browser.
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let _turn = engine.turn();
+            engine.poll(wgpu::PollType::Wait { submission_index: self.filled.clone(), timeout: None })?;
+        }
         match self.done.receive().await {
             Some(Ok(())) => {}
             Some(Err(error)) => engine.funnel.lost(error.to_string()),
@@ -58,16 +66,14 @@ impl Reading {
 }
 
 impl Engine {
-    /// Begins to map the first `bytes` bytes of a staging buffer. Where a host can wait, they are there after this.
-    pub(super) fn map(&self, buffer: Pooled, bytes: u64) -> Result<Mapping> {
+    /// Begins to map the first `bytes` bytes of a staging buffer.
+    pub(super) fn map(&self, buffer: Pooled, bytes: u64, filled: Option<wgpu::SubmissionIndex>) -> Mapping {
         let (sender, done) = oneshot_channel();
-        let mapping = Mapping { buffer, bytes, done };
+        let mapping = Mapping { buffer, bytes, done, filled };
         mapping.buffer.buffer().slice(..bytes).map_async(wgpu::MapMode::Read, move |result| {
             let _ = sender.send(result);
         });
-        #[cfg(not(target_arch = "wasm32"))]
-        self.poll(wgpu::PollType::Wait { submission_index: None, timeout: None })?;
-        Ok(mapping)
+        mapping
     }
 
     /// Begins to copy a value back to the host.
@@ -79,7 +85,7 @@ impl Engine {
         }
         let _turn = self.turn();
         let staging = self.pool.take_staging(bytes)?;
-        {
+        let filled = {
             let _queue = self.in_flight.lock().unwrap();
             let mut encoder = self.encoder();
             let copy = |encoder: &mut wgpu::CommandEncoder| {
@@ -93,8 +99,8 @@ impl Engine {
                     timer.finish(self, &mut encoder)?;
                 }
             }
-            self.submit(encoder)?;
-        }
-        Ok(Reading { mapping: Some(self.map(staging, bytes)?), spec })
+            self.submit(encoder)?
+        };
+        Ok(Reading { mapping: Some(self.map(staging, bytes, Some(filled))), spec })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | op | bound |
 //! |---|---|
-//! | copy, transpose, slice, concat, gather, relu, max pool, argmax | equal bits |
+//! | copy, transpose, slice, concat, gather, relu, max pool, argmax, topk | equal bits |
 //! | add, sub, mul | 1 unit in the last place; div and rsqrt 3, sqrt 5 |
 //! | exp | 3 + 2·abs(x) units, which is 11 for the arguments up to 4 that cases have; log 3, or 2^-21 |
 //! | sigmoid | 40 units, or 1.2e-7; tanh 3e-7 |
@@ -29,6 +29,7 @@ use recurve::ops::reduce::{Reduce, Reduction};
 use recurve::ops::row_norm::{RowNorm, Rows};
 use recurve::ops::row_norm_backward::RowNormBackward;
 use recurve::ops::softmax::{Scale, Softmax, SoftmaxBackward};
+use recurve::ops::topk::{TopK, TopKBackward};
 use recurve::ops::windows::{Rounding, Windows};
 use recurve::pointwise::{Function, Pointwise};
 use recurve::testing::{compare, fill};
@@ -58,6 +59,12 @@ fn what_only_moves_values_is_exact() {
         assert_eq!(of(MaxPool2d { windows, gives }, x), Tolerance::Exact);
     }
     assert_eq!(of(Argmax { axis: 1 }, x), Tolerance::Exact);
+    let x_specs = [Spec::f32(x[0])];
+    for output in [0, 1] {
+        assert_eq!(declared(TopK { k: 2, axis: 1 }, output, &x_specs), Tolerance::Exact);
+    }
+    let found = [Spec::u32([2, 3]), Spec::f32([2, 3])];
+    assert_eq!(declared(TopKBackward { axis: 1, d: 5 }, 0, &found), Tolerance::Exact);
     assert_eq!(of(Permute { axes: vec![2, 0, 1, 3] }, x), Tolerance::Exact);
     assert_eq!(of(Reduce { reduction: Reduction::Max, axes: vec![1, 2] }, x), Tolerance::Exact);
     let table = [Spec::f32([7, 5]), Spec::u32([4])];
