@@ -11,10 +11,10 @@ mod flow;
 mod net;
 #[path = "depth/pictures.rs"]
 mod pictures;
-#[path = "depth/sheets.rs"]
-mod sheets;
 #[path = "depth/shatter.rs"]
 mod shatter;
+#[path = "depth/sheets.rs"]
+mod sheets;
 mod support;
 #[path = "depth/train.rs"]
 mod train;
@@ -96,9 +96,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let flows = measure(&dev, &data, depths, plan, &seeds)?;
     let slopes = shatter(&dev, &data, depths, plan, seeds[0])?;
     let courses = learn(&dev, &data, depths, plan, &seeds)?;
-    //sheets::gradients(&out.join("gradients.png"), &flows, &courses)?;
-    //sheets::slopes(&out.join("slopes.png"), &slopes)?;
-    //sheets::summary(&out.join("depth.png"), &flows, &slopes, &courses)?;
+    sheets::details(&out.join("details.png"), &flows, &courses)?;
+    sheets::slopes(&out.join("slopes.png"), &slopes)?;
+    sheets::summary(&out.join("depth.png"), &flows, &slopes, &courses)?;
     println!("pictures are in {}, after {:.0} s", out.display(), start.elapsed().as_secs_f64());
     Ok(())
 }
@@ -111,14 +111,17 @@ fn measure(
     plan: Plan,
     seeds: &[u64],
 ) -> Result<Vec<(Start, Vec<Measured<Flow>>)>, Box<dyn Error>> {
-    println!("gradients before training, first layer against last (dL/da of activations, |dL/dW| / |W| of weights):");
-    println!("  start                      network     dL/da     per layer   weights");
+    println!(
+        "norms of gradients before training: dL/da of activations, behind the first layer against behind the last block;"
+    );
+    println!("dL/dW of weights as a part of their own, in the first and in the last convolution:");
+    println!("  start                       network     dL/da     per layer   dL/dW: first   last");
     let mut all = Vec::new();
     for start in [Start::BatchNorm, Start::He, Start::Small] {
         let mut of_start = Vec::new();
         for kind in kinds(depths) {
             let measured = experiments::at_first(dev, data, kind, start, plan, seeds)?;
-            println!("  {:<25}  {:<10}  {}", start.name(), kind.name(), row(&measured.what));
+            println!("  {:<26}  {:<10}  {}", start.name(), kind.name(), row(&measured.what));
             of_start.push(measured);
         }
         all.push((start, of_start));
@@ -127,7 +130,9 @@ fn measure(
 }
 
 fn row(flow: &Flow) -> String {
-    format!("{:<8.1e}  {:<9.3}   {:.1e}", flow.growth(), flow.per_layer(), flow.growth_of_weights())
+    let weight = |end: Option<&(usize, f64)>| end.map_or(0.0, |w| w.1);
+    let (first, last) = (weight(flow.weights.first()), weight(flow.weights.last()));
+    format!("{:<8.1e}  {:<9.3}   {first:<12.1e}   {last:.1e}", flow.growth(), flow.per_layer())
 }
 
 /// Measures how alike gradients of neighbouring pictures are, and prints it.

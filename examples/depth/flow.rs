@@ -78,7 +78,10 @@ impl Flow {
 
     /// How many times larger the gradient is behind the first layer than behind the last block.
     pub fn growth(&self) -> f64 {
-        ratio(&self.activations)
+        match self.activations[..] {
+            [(_, first), .., (_, last)] => first / last,
+            _ => 1.0,
+        }
     }
 
     /// By how much a layer on the way back changes the gradient of activations, on average.
@@ -87,17 +90,5 @@ impl Flow {
             [(first, _), .., (last, _)] => self.growth().powf(1.0 / (last - first) as f64),
             _ => 1.0,
         }
-    }
-
-    /// [`growth`](Flow::growth) of the weights: the first convolution's against the last one's.
-    pub fn growth_of_weights(&self) -> f64 {
-        ratio(&self.weights)
-    }
-}
-
-fn ratio(norms: &[(usize, f64)]) -> f64 {
-    match norms {
-        [(_, first), .., (_, last)] => first / last,
-        _ => 1.0,
     }
 }

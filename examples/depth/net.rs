@@ -25,6 +25,15 @@ impl Start {
             Start::Small => "no norm, PyTorch's weights",
         }
     }
+
+    /// The heading of what was measured before training.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Start::BatchNorm => "Gradients with batch norm, before training",
+            Start::He => "Gradients, no norm, He's weights, before training",
+            Start::Small => "Gradients, no norm, PyTorch's weights, before training",
+        }
+    }
 }
 
 /// A network of 6n + 2 layers.
@@ -114,6 +123,8 @@ impl Net {
         Pass { logits: self.classify(activations.last().expect("there is a first")), activations }
     }
 
+    // The example itself needs no such part; the test of its gradients does.
+    #[allow(dead_code)]
     /// What blocks from `from` on and the dense layer make of the activations before them.
     pub fn rest(&self, from: usize, x: &Tensor, mode: Mode) -> Tensor {
         let behind = self.blocks().skip(from).fold(x.clone(), |y, block| self.block(block, &y, mode));

@@ -15,7 +15,7 @@ pub struct Slopes {
 }
 
 impl Slopes {
-    /// At `count` places evenly between two pictures of shape `[1, C, H, W]`, which the network gets as one batch. 
+    /// At `count` places evenly between two pictures of shape `[1, C, H, W]`, which the network gets as one batch.
     ///
     /// # Errors
     /// Whatever stopped the computation.
