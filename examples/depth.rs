@@ -29,6 +29,7 @@ use shatter::Slopes;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
+use support::classifier;
 use support::command::{self, Common};
 use train::Plan;
 
@@ -49,7 +50,7 @@ struct Options {
     /// Training steps.
     #[arg(long, default_value_t = 150, value_parser = at_least::<1>)]
     steps: usize,
-    /// The learning rate.
+    /// The learning rate at its highest.
     #[arg(long, default_value_t = 0.1, value_parser = command::positive)]
     lr: f64,
     /// Trainings of each network, from different seeds.
@@ -84,7 +85,8 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (dev, out) = options.common.start("depth")?;
-    let data = Pictures::digits(options.train, options.test)?;
+    let mnist = classifier::load_mnist()?;
+    let data = Pictures::new(&mnist.train.first(options.train), &mnist.test.first(options.test));
     let Options { width, batch, steps, lr, .. } = *options;
     let plan = Plan { width, batch, steps, lr, test_every: (steps / 6).max(1) };
     let (plan, depths, count) = match options.quick {
@@ -167,7 +169,7 @@ fn learn(
     seeds: &[u64],
 ) -> Result<Vec<Course>, Box<dyn Error>> {
     println!(
-        "{} steps of SGD (momentum 0.9, learning rate {}) by {} pictures of {}, with batch norm, and gradients after them:",
+        "{} steps of SGD (momentum 0.9, learning rate up to {}) by {} pictures of {}, with batch norm, and gradients after them:",
         plan.steps,
         plan.lr,
         plan.batch,

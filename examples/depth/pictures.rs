@@ -1,6 +1,6 @@
 //! What the networks learn from: some of the digits of MNIST, or pictures of CIFAR-10, at half their size.
 
-use recurve::data::{DataError, Dataset, Normalize};
+use recurve::data::{Dataset, Normalize};
 use recurve::{Device, Tensor};
 
 /// Pictures to learn from and others to test on.
@@ -18,15 +18,6 @@ impl Pictures {
     pub fn new(train: &Dataset, test: &Dataset) -> Pictures {
         let (train, test) = (halved(train), halved(test));
         Pictures { normalize: moments(&train), train, test }
-    }
-
-    /// Digits of the repository.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn digits(train: usize, test: usize) -> Result<Pictures, DataError> {
-        let mnist = crate::support::classifier::load_mnist()?;
-        Ok(Pictures::new(&mnist.train.first(train), &mnist.test.first(test)))
     }
 
     /// The first picture, and the next one of another class, `[1, C, H, W]` each.

@@ -1,9 +1,11 @@
-//! Training, as in the paper: SGD with momentum and weight decay.
+//! Training by SGD with the momentum and the weight decay of the paper. The learning rate rises over the first tenth of the
+//! steps and falls by half a cosine, for all networks alike.
 
 use super::net::Net;
 use super::pictures::Pictures;
 use crate::support::classifier::{Batches, accuracy};
 use recurve::nn::Mode;
+use recurve::schedule::Schedule;
 use recurve::{Params, Result, Sgd, SgdConfig, Tensor};
 
 /// Momentum and weight decay of the paper.
@@ -23,7 +25,7 @@ pub struct Plan {
     pub batch: usize,
     /// Updates.
     pub steps: usize,
-    /// The learning rate.
+    /// The learning rate at its highest.
     pub lr: f64,
     /// Updates between two tests.
     pub test_every: usize,
@@ -71,10 +73,14 @@ pub fn train(params: &Params, net: &Net, data: &Pictures, plan: Plan, seed: u64)
     let mut batches = Batches::new(&data.train, plan.batch, seed, data.normalize.clone());
     let mut run = Run::default();
     let mut unread: Vec<(Tensor, Tensor, Vec<i64>)> = Vec::new();
+    let total_steps = plan.steps as u64;
+    let schedule =
+        Schedule::WarmupCosine { lr: plan.lr, warmup_steps: total_steps / 10, total_steps, eta_min: 0.0 };
     for step in 1..=plan.steps {
         let (x, y, labels) = batches.next_with_labels(dev);
         let logits = net.forward(&x, Mode::Train);
         let loss = logits.cross_entropy(&y);
+        opt.set_lr(schedule.at(step as u64 - 1));
         opt.step(&loss.backward())?;
         unread.push((loss.detach(), logits.detach().argmax(1), labels));
         if unread.len() == READ_EVERY || step == plan.steps {
