@@ -15,7 +15,8 @@ pub struct Slopes {
 }
 
 impl Slopes {
-    /// At `count` places evenly between two pictures of shape `[1, C, H, W]`, which the network gets as one batch.
+    /// At `count` places evenly between two pictures of shape `[1, C, H, W]`, which the network gets as one batch: what batch
+    /// norm does to a picture depends on the others, and a slope is that of all pictures' outputs together.
     ///
     /// # Errors
     /// Whatever stopped the computation.

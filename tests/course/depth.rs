@@ -16,12 +16,13 @@ mod sheets;
 mod train;
 
 use crate::{device, folder, mnist};
-use experiments::{LAGS, Measured, at_first, kinds, learn, slopes};
+use experiments::{LAGS, at_first, kinds, learn, slopes};
 use flow::Flow;
 use net::{Kind, Net, Start};
 use pictures::Pictures;
 use recurve::nn::Mode;
 use recurve::{Device, Params, Tensor};
+use shatter::Slopes;
 use train::Plan;
 
 const PLAN: Plan = Plan { width: 4, batch: 32, steps: 60, lr: 0.1, test_every: 30 };
@@ -116,11 +117,40 @@ fn the_gradient_behind_each_block_is_that_of_finite_differences() {
 }
 
 #[test]
+fn slopes_along_a_line_are_those_of_finite_differences() {
+    const STEP: f64 = 1e-6;
+    let dev = Device::cpu_f64();
+    let picture = |k: usize| (0..64).map(|i| ((i * k % 101) as f32 / 50.0) - 1.0).collect::<Vec<f32>>();
+    let (a, b) = (picture(7919), picture(104_729));
+    let net = Net::new(&Params::new(&dev, 3), Kind { depth: 8, shortcuts: true }, Start::He, 2, 1).unwrap();
+    let ends = [&a, &b].map(|p| dev.tensor(&p[..], [1, 1, 8, 8]));
+    let slopes = Slopes::of(&net, [&ends[0], &ends[1]], 5, 2).unwrap();
+    let logits = |t: f64| {
+        let at = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) + t * (f64::from(b) - f64::from(a)));
+        let x = dev.tensor_f64(&at.collect::<Vec<f64>>(), [1, 1, 8, 8]);
+        net.forward(&x, Mode::Train).to_vec_f64().unwrap()
+    };
+    for place in 0..5 {
+        let t = place as f64 / 4.0;
+        let (more, less) = (logits(t + STEP), logits(t - STEP));
+        for (output, found) in slopes.of_outputs.iter().enumerate() {
+            let expected = (more[output] - less[output]) / (2.0 * STEP);
+            assert!((found[place] - expected).abs() < 1e-4 * expected.abs(), "{} {expected}", found[place]);
+        }
+    }
+    let alternating = (0..100).map(|i| if i % 2 == 0 { 3.0 } else { 1.0 }).collect();
+    let r = Slopes { of_outputs: vec![alternating] }.autocorrelation(3);
+    assert!(
+        (r[0] - 1.0).abs() < 1e-12 && (r[1] + 0.99).abs() < 1e-12 && (r[2] - 0.98).abs() < 1e-12,
+        "{r:?}"
+    );
+}
+
+#[test]
 fn gradients_explode_and_vanish_in_plain_networks_and_hardly_behind_shortcuts() {
     let (dev, data) = (device(), digits());
-    let measured = |start: Start| {
-        kinds(DEPTHS).map(|kind| at_first(&dev, &data, kind, start, PLAN, &[0, 1]).unwrap().what)
-    };
+    let measured =
+        |start: Start| kinds(DEPTHS).map(|kind| at_first(&dev, &data, kind, start, PLAN, &[0]).unwrap().what);
     let growths = |flows: &[Flow; 4]| flows.each_ref().map(Flow::growth);
     // Batch norm: the gradient grows with each layer on the way back.
     let flows = measured(Start::BatchNorm);
@@ -160,10 +190,8 @@ fn shortcuts_keep_gradients_of_neighbours_alike_and_deep_networks_learning() {
     }
 
     let folder = folder("depth");
-    let flows = [Start::BatchNorm, Start::He, Start::Small].map(|start| {
-        let of = |kind: Kind| at_first(&dev, &data, kind, start, PLAN, &[0]).unwrap();
-        (start, kinds(DEPTHS).map(of).into_iter().collect::<Vec<Measured<Flow>>>())
-    });
+    let of = |kind: Kind| at_first(&dev, &data, kind, Start::BatchNorm, PLAN, &[0]).unwrap();
+    let flows = [(Start::BatchNorm, kinds(DEPTHS).map(of).to_vec())];
     sheets::summary(&folder.join("depth.png"), &flows, &all, &courses).unwrap();
     sheets::details(&folder.join("details.png"), &flows, &courses).unwrap();
     sheets::slopes(&folder.join("slopes.png"), &all).unwrap();
