@@ -38,9 +38,12 @@ use train::Plan;
 struct Options {
     #[command(flatten)]
     common: Common,
-    /// Layers of the shallow and of the deep networks: 6n + 2 each.
-    #[arg(long, num_args = 2, value_delimiter = ',', default_values_t = [20, 56], value_parser = depth)]
-    depths: Vec<usize>,
+    /// Layers of the shallow networks: 6n + 2.
+    #[arg(long, default_value_t = 20, value_parser = depth)]
+    shallow: usize,
+    /// Layers of the deep networks: 6n + 2.
+    #[arg(long, default_value_t = 56, value_parser = depth)]
+    deep: usize,
     /// Channels of the first third of a network; then come twice and four times as many.
     #[arg(long, default_value_t = 8, value_parser = at_least::<1>)]
     width: usize,
@@ -63,7 +66,7 @@ struct Options {
     #[arg(long, default_value_t = 500, value_parser = at_least::<1>)]
     test: usize,
     /// Small networks and little training.
-    #[arg(long, conflicts_with_all = ["depths", "width", "batch", "steps", "seeds"])]
+    #[arg(long, conflicts_with_all = ["shallow", "deep", "width", "batch", "steps", "seeds"])]
     quick: bool,
 }
 
@@ -91,7 +94,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let plan = Plan { width, batch, steps, lr, test_every: (steps / 6).max(1) };
     let (plan, depths, count) = match options.quick {
         true => (Plan { width: 4, batch: 32, steps: 60, test_every: 20, ..plan }, [8, 32], 1),
-        false => (plan, [options.depths[0], options.depths[1]], options.seeds),
+        false => (plan, [options.shallow, options.deep], options.seeds),
     };
     let seeds: Vec<u64> = (0..count as u64).map(|i| options.common.seed + i).collect();
     let start = Instant::now();
