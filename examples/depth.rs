@@ -20,7 +20,7 @@ mod support;
 mod train;
 
 use clap::Parser;
-use experiments::{Course, Measured, kinds};
+use experiments::{AtFirst, Course, Measured, kinds};
 use flow::Flow;
 use net::Start;
 use pictures::Pictures;
@@ -96,7 +96,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         true => (Plan { width: 4, batch: 32, steps: 60, test_every: 20, ..plan }, [8, 32], 1),
         false => (plan, [options.shallow, options.deep], options.seeds),
     };
-    let seeds: Vec<u64> = (0..count as u64).map(|i| options.common.seed + i).collect();
+    if data.train.len() < plan.batch || data.test.is_empty() {
+        return Err(format!("{} pictures are too few for batches of {}", data.train.len(), plan.batch).into());
+    }
+    let seeds: Vec<u64> = (0..count as u64).map(|i| options.common.seed.wrapping_add(i)).collect();
     let start = Instant::now();
     let flows = measure(&dev, &data, depths, plan, &seeds)?;
     let slopes = shatter(&dev, &data, depths, plan, seeds[0])?;
@@ -115,7 +118,7 @@ fn measure(
     depths: [usize; 2],
     plan: Plan,
     seeds: &[u64],
-) -> Result<Vec<(Start, Vec<Measured<Flow>>)>, Box<dyn Error>> {
+) -> Result<Vec<AtFirst>, Box<dyn Error>> {
     println!(
         "norms of gradients before training: dL/da of activations, behind the first layer against behind the last block;"
     );
@@ -178,7 +181,7 @@ fn learn(
         plan.batch,
         data.train.len()
     );
-    println!("  network     seed   loss    training error   test error   seconds   dL/da");
+    println!("  network     seed   loss    training error   test error   seconds   dL/da (mean)");
     let mut courses = Vec::new();
     for kind in kinds(depths) {
         let start = Instant::now();

@@ -22,7 +22,7 @@ pub fn kinds(depths: [usize; 2]) -> [Kind; 4] {
     std::array::from_fn(kind)
 }
 
-/// A network with what was measured of it for some seeds.
+/// A network with what was measured of it.
 #[derive(Clone, Debug)]
 pub struct Measured<T> {
     /// The network.
@@ -30,6 +30,9 @@ pub struct Measured<T> {
     /// What was measured.
     pub what: T,
 }
+
+/// A way to start, and the gradients of all networks that start so.
+pub type AtFirst = (Start, Vec<Measured<Flow>>);
 
 /// What gradients are measured on: the same pictures before and after training.
 fn measured(dev: &Device, data: &Pictures, batch: usize) -> Vec<Batch> {

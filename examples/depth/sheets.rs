@@ -1,6 +1,6 @@
 //! The pictures of the example.
 
-use super::experiments::{Course, LAGS, Measured, PLACES};
+use super::experiments::{AtFirst, Course, LAGS, Measured, PLACES};
 use super::flow::Flow;
 use super::net::{Kind, Start};
 use super::shatter::Slopes;
@@ -22,13 +22,11 @@ const REACH: usize = 5;
 
 /// A chart with what is in it.
 type Panel = (Chart, Vec<Line>, Vec<Label>);
-/// The gradients of all networks, for each way to start.
-pub type Flows = [(Start, Vec<Measured<Flow>>)];
 
 /// All of it at a glance.
 pub fn summary(
     path: &Path,
-    flows: &Flows,
+    flows: &[AtFirst],
     slopes: &[Measured<Slopes>],
     courses: &[Course],
 ) -> Result<(), PictureError> {
@@ -43,7 +41,7 @@ pub fn summary(
 }
 
 /// Losses and errors, and gradients with respect to activations and to weights.
-pub fn details(path: &Path, flows: &Flows, courses: &[Course]) -> Result<(), PictureError> {
+pub fn details(path: &Path, flows: &[AtFirst], courses: &[Course]) -> Result<(), PictureError> {
     let title =
         "Losses while learning; gradients of activations and of weights from the first layer to the last";
     let mut panels = learning(courses, losses);
