@@ -54,10 +54,10 @@ struct Options {
     #[arg(long, default_value_t = 150, value_parser = at_least::<1>)]
     steps: usize,
     /// The learning rate at its highest.
-    #[arg(long, default_value_t = 0.1, value_parser = command::positive)]
+    #[arg(long, default_value_t = 0.03, value_parser = command::positive)]
     lr: f64,
     /// Trainings of each network, from different seeds.
-    #[arg(long, default_value_t = 2, value_parser = at_least::<1>)]
+    #[arg(long, default_value_t = 1, value_parser = at_least::<1>)]
     seeds: usize,
     /// Pictures to learn from.
     #[arg(long, default_value_t = 4000, value_parser = at_least::<2>)]

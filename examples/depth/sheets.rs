@@ -15,7 +15,7 @@ const CHART: (i32, i32) = (470, 350);
 const GAP: i32 = 24;
 /// The ends of the axes of gradients: with batch norm, the same of weights, and without it.
 const NORMED: (f64, f64) = (1e-2, 1e5);
-const OF_WEIGHTS: (f64, f64) = (1e-4, 1e3);
+const OF_WEIGHTS: (f64, f64) = (1e-7, 1e4);
 const BARE: (f64, f64) = (1e-26, 1e6);
 /// So many steps before and after each are averaged in what is drawn.
 const REACH: usize = 5;
