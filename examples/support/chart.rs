@@ -128,7 +128,7 @@ pub fn labelled_chart(
             write(area, &context, labels)
         }
         Scaling::Logarithmic if (y_range.end / y_range.start).log10() < POWERS => {
-            let label = |v: &f64| if *v >= 0.001 { format!("{v}") } else { format!("{v:e}") };
+            let label = |v: &f64| if (0.001..1e5).contains(v) { format!("{v}") } else { format!("{v:e}") };
             let mut context = builder.build_cartesian_2d(x_range, y_range.log_scale())?;
             fill(&mut context, chart, &label, lines)?;
             write(area, &context, labels)

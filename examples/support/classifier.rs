@@ -84,9 +84,16 @@ impl<'d> Batches<'d> {
 
     /// The next images and their labels.
     pub fn next(&mut self, dev: &Device) -> (Tensor, Tensor) {
+        let (x, y, _) = self.next_with_labels(dev);
+        (x, y)
+    }
+
+    /// The next images and their labels, on the device and as they are.
+    pub fn next_with_labels(&mut self, dev: &Device) -> (Tensor, Tensor, Vec<i64>) {
         loop {
             if let Some(batch) = self.loader.next_batch() {
-                return (dev.tensor(batch.images, batch.shape), dev.labels(batch.labels));
+                let labels = batch.labels.to_vec();
+                return (dev.tensor(batch.images, batch.shape), dev.labels(batch.labels), labels);
             }
         }
     }

@@ -8,6 +8,7 @@ mod net;
 
 mod batch_norm;
 mod convolution;
+mod depth;
 mod feature_maps;
 mod motions;
 mod pooling;
