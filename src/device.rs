@@ -1,6 +1,7 @@
 //! A device: an engine that runs programs, its memory, and one place where errors arrive.
 
 mod memory;
+mod planner;
 mod plans;
 mod profile;
 #[cfg(not(target_arch = "wasm32"))]
@@ -96,7 +97,9 @@ struct Inner {
 
 pub(crate) enum Engine {
     Cpu(Precision),
-    Gpu(Box<gpu::Engine>),
+    Gpu(gpu::Opaque<gpu::Engine>),
+    /// Plans for a GPU.
+    Plan(Box<gpu::Planner>),
 }
 
 #[derive(Default)]
@@ -204,11 +207,11 @@ impl Device {
         match pick {
             Pick::Cpu => Ok(Device::cpu()),
             Pick::Best => match gpu::Engine::open(&Pick::Best).await {
-                Ok(engine) => Ok(Device::new(Engine::Gpu(Box::new(engine)))),
+                Ok(engine) => Ok(Device::new(Engine::Gpu(gpu::Opaque::new(engine)))),
                 Err(Error::NoAdapter { .. }) => Ok(Device::cpu()),
                 Err(error) => Err(error),
             },
-            pick => Ok(Device::new(Engine::Gpu(Box::new(gpu::Engine::open(&pick).await?)))),
+            pick => Ok(Device::new(Engine::Gpu(gpu::Opaque::new(gpu::Engine::open(&pick).await?)))),
         }
     }
 
@@ -226,7 +229,7 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceRequest`] when it does not open.
     pub async fn open_adapter(adapter: &gpu::AdapterEntry) -> Result<Self> {
-        Ok(Device::new(Engine::Gpu(Box::new(adapter.open().await?))))
+        Ok(Device::new(Engine::Gpu(gpu::Opaque::new(adapter.open().await?))))
     }
 
     /// What the device is, in a line.
@@ -235,6 +238,7 @@ impl Device {
             Engine::Cpu(Precision::F32) => "CPU reference".into(),
             Engine::Cpu(Precision::F64) => "CPU reference in f64".into(),
             Engine::Gpu(gpu) => gpu.name().into(),
+            Engine::Plan(planner) => planner.name().into(),
         }
     }
 
@@ -248,6 +252,7 @@ impl Device {
         match &self.0.engine {
             Engine::Cpu(_) => None,
             Engine::Gpu(gpu) => Some(gpu.target()),
+            Engine::Plan(planner) => Some(planner.target()),
         }
     }
 
@@ -282,7 +287,7 @@ impl Device {
     pub fn wait(&self) -> Result<()> {
         self.run()?;
         match &self.0.engine {
-            Engine::Cpu(_) => Ok(()),
+            Engine::Cpu(_) | Engine::Plan(_) => Ok(()),
             Engine::Gpu(gpu) => gpu.wait(),
         }
     }
@@ -290,7 +295,7 @@ impl Device {
     /// Waits, without blocking the thread, until no more than a few steps are on their way.
     pub(crate) async fn throttle(&self) -> Result<()> {
         match &self.0.engine {
-            Engine::Cpu(_) => Ok(()),
+            Engine::Cpu(_) | Engine::Plan(_) => Ok(()),
             Engine::Gpu(gpu) => gpu.throttle().await,
         }
     }
@@ -300,6 +305,7 @@ impl Device {
         let mut counters = match &self.0.engine {
             Engine::Cpu(_) => Counters::default(),
             Engine::Gpu(gpu) => gpu.counters(),
+            Engine::Plan(planner) => planner.counters(),
         };
         let timings = &self.0.timings;
         let time = |n: &AtomicU64| Duration::from_nanos(n.load(Ordering::Relaxed));
@@ -351,7 +357,7 @@ impl Device {
             return Err(error);
         }
         match &self.0.engine {
-            Engine::Cpu(_) => Ok(()),
+            Engine::Cpu(_) | Engine::Plan(_) => Ok(()),
             Engine::Gpu(gpu) => gpu.check(),
         }
     }
@@ -367,6 +373,7 @@ impl Device {
                 };
                 reading.values(gpu).await
             }
+            (Engine::Plan(planner), Storage::Gpu(_)) => Err(planner.read(spec)),
             (Engine::Cpu(_), Storage::Gpu(_)) => unreachable!("operands are on one device"),
         }
     }

@@ -14,6 +14,7 @@ use crate::caller::Caller;
 use crate::device::Chunk;
 use crate::error::Result;
 use crate::kernel::{Candidate, Dispatch, Misfit, Target};
+use crate::memory::ProgramMemory;
 use crate::op::{Op, Scalar};
 use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
@@ -371,6 +372,18 @@ impl Program {
             let kernels = step.kernels.iter().flat_map(|k| &k.dispatches);
             copies.chain(kernels.map(move |dispatch| Job { index, step, copy: None, dispatch }))
         })
+    }
+
+    /// What it needs beside the arenas, as far as it is known without a device.
+    pub fn memory(&self) -> ProgramMemory {
+        ProgramMemory {
+            steps: self.steps.len(),
+            dispatches: self.jobs().count(),
+            slots: self.planned_bytes(),
+            at_once: self.peak.0,
+            kept: self.unshared_bytes,
+            ..ProgramMemory::default()
+        }
     }
 
     /// Bytes of the buffers that values share.

@@ -2,12 +2,12 @@
 
 use super::{Device, Engine, Storage};
 use crate::cpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu;
+use crate::memory::ProgramMemory;
 use crate::op::Scalar;
 use crate::profile::Tasks;
 use crate::program::{Listing, Program};
-use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -31,13 +31,30 @@ pub(super) struct Plan {
 
 pub(super) enum Ready {
     Cpu(cpu::Slots),
-    Gpu(Box<gpu::Recording>),
+    Gpu(gpu::Opaque<gpu::Recording>),
+    Plan(Box<gpu::Layout>),
 }
 
 /// Plans kept per device; the least recently used one goes first.
 const MAX_PLANS: usize = 64;
 
+impl Plan {
+    /// What it needs beside the arenas.
+    pub fn memory(&self) -> ProgramMemory {
+        match &self.ready {
+            Ready::Cpu(_) => self.program.memory(),
+            Ready::Gpu(recording) => recording.memory(&self.program),
+            Ready::Plan(layout) => layout.memory(&self.program),
+        }
+    }
+}
+
 impl Plans {
+    /// The memory of all plans, the most recently used last.
+    pub fn memory(&self) -> Vec<ProgramMemory> {
+        self.cached.iter().map(|plan| plan.memory()).collect()
+    }
+
     /// What comes is planned anew.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn forget(&mut self) {
@@ -48,10 +65,13 @@ impl Plans {
 impl Device {
     /// The program that ran last on this device, as text: every step with its operands, the line that asked for it,
     /// what was fused into it, the kernels that were chosen and the candidates that were not, with the reason; then
-    /// the slots, with the values that take turns in each, and the memory.
+    /// the slots, with the values that take turns in each, and the memory that the program needs; at the end, where the
+    /// device is a GPU or plans for one, all [`memory`](Device::memory) of the device.
     pub fn explain(&self) -> String {
-        let plans = self.plans();
-        plans.cached.last().map_or_else(|| "no program has run yet\n".into(), |plan| plan.to_string())
+        let last = self.plans().cached.last().cloned();
+        let Some(plan) = last else { return "no program has run yet\n".into() };
+        let memory = (!self.is_reference()).then(|| format!("\n{}", self.memory()));
+        format!("{}{}", plan.program.explanation(), memory.unwrap_or_default())
     }
 
     /// Runs the program of `listing`, planning it if it is new, and returns where the held values are,
@@ -77,6 +97,7 @@ impl Device {
                 let timer = session.map(|s| s.gpu(plan.tasks()));
                 gpu.run(&plan.program, recording, leaves, scalars, timer)?
             }
+            (Engine::Plan(planner), Ready::Plan(layout)) => planner.run(&plan.program, layout, leaves)?,
             _ => unreachable!("a plan belongs to its device"),
         };
         self.0.timings.runs.fetch_add(1, Ordering::Relaxed);
@@ -105,7 +126,8 @@ impl Device {
         };
         let ready = match &self.0.engine {
             Engine::Cpu(_) => Ready::Cpu(cpu::Slots::default()),
-            Engine::Gpu(gpu) => Ready::Gpu(Box::new(gpu.record(&program)?)),
+            Engine::Gpu(gpu) => Ready::Gpu(gpu::Opaque::new(gpu.record(&program)?)),
+            Engine::Plan(planner) => Ready::Plan(Box::new(planner.lay_out(&program)?)),
         };
         let plan =
             Arc::new(Plan { fingerprint, listing: listing.clone(), program, ready, tasks: OnceLock::new() });
@@ -134,6 +156,7 @@ impl Device {
                 gpu.fill_slots(&recording, crate::testing::POISON)?;
                 gpu.run(program, &recording, leaves, scalars, None)
             }
+            Engine::Plan(_) => Err(Error::PlanOnly),
         }
     }
 
@@ -158,15 +181,5 @@ impl Device {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn last_listing(&self) -> Option<Listing> {
         self.plans().cached.last().map(|plan| plan.listing.clone())
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.program.explanation())?;
-        match &self.ready {
-            Ready::Cpu(_) => Ok(()),
-            Ready::Gpu(recording) => write!(f, "{recording}"),
-        }
     }
 }

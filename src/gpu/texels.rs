@@ -11,10 +11,13 @@
 //! A kernel's declaration `var<storage, read> x: array<vec4<u64>>;` becomes a texture and a function, and each `x[i]` a
 //! call of it. [`plan`] says what is copied when.
 
-use super::buffers::{Pool, Texture};
+use super::buffers::{Pool, Region};
+use super::counted::Texture;
 use crate::device::Storage;
 use crate::error::Result;
 use crate::kernel::Dispatch;
+use crate::program::memory::peak;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -242,9 +245,29 @@ pub(super) fn plan<B: Clone + PartialEq>(dispatches: &[Accesses<B>]) -> (Vec<Pla
     (copies, read)
 }
 
+impl<B> Planned<B> {
+    /// Rows of its texture.
+    fn rows(&self) -> u32 {
+        rows(self.range.bytes, self.format)
+    }
+
+    /// The most bytes of textures that are needed at once, of copies in a program of so many dispatches.
+    pub fn at_once(copies: &[Self], dispatches: usize) -> u64 {
+        let demands = copies.iter().map(|c| (u64::from(c.rows()) * row_bytes(c.format), c.first, c.last));
+        peak(demands, dispatches).0
+    }
+}
+
+/// Bytes of the textures that copies share.
+pub(super) fn bytes(mirrors: &[Mirror]) -> u64 {
+    let mut seen = HashSet::new();
+    let first = |m: &&Mirror| seen.insert(Arc::as_ptr(&m.texture));
+    mirrors.iter().filter(first).map(|m| m.texture.bytes()).sum()
+}
+
 /// A copy with its texture.
 pub(super) struct Mirror {
-    source: Range<wgpu::Buffer>,
+    source: Range<Arc<Region>>,
     /// Set when the values come from outside: the leaf whose own buffer is the source.
     leaf: Option<usize>,
     texture: Arc<Texture>,
@@ -286,16 +309,15 @@ impl Mirror {
     /// Textures for all planned copies: two whose times do not overlap may share one.
     pub fn all(
         pool: &Pool,
-        copies: Vec<Planned<wgpu::Buffer>>,
+        copies: Vec<Planned<Arc<Region>>>,
         leaves: Vec<Option<usize>>,
     ) -> Result<Vec<Mirror>> {
         let mut taken: Vec<(Arc<Texture>, usize)> = Vec::new();
         let mut mirrors = Vec::with_capacity(copies.len());
         for (copy, leaf) in copies.into_iter().zip(leaves) {
-            let rows = rows(copy.range.bytes, copy.format);
             let busy =
                 |t: &Arc<Texture>| taken.iter().any(|(o, last)| Arc::ptr_eq(o, t) && *last >= copy.first);
-            let texture = pool.texture(copy.format, [WIDTH, rows], busy)?;
+            let texture = pool.texture(copy.format, [WIDTH, copy.rows()], busy)?;
             taken.retain(|(t, _)| !Arc::ptr_eq(t, &texture));
             taken.push((texture.clone(), copy.last));
             mirrors.push(Mirror { source: copy.range, leaf, texture });
@@ -304,11 +326,11 @@ impl Mirror {
     }
 
     pub fn format(&self) -> wgpu::TextureFormat {
-        self.texture.texture.format()
+        self.texture.format
     }
 
     pub fn view(&self) -> &wgpu::TextureView {
-        &self.texture.view
+        &self.texture.handle().1
     }
 
     pub fn bytes(&self) -> u64 {
@@ -317,7 +339,7 @@ impl Mirror {
 
     pub fn copy(&self, encoder: &mut wgpu::CommandEncoder, leaves: &[Storage]) {
         match self.leaf {
-            None => self.copy_from(encoder, &self.source.buffer, self.source.offset),
+            None => self.copy_from(encoder, self.source.buffer.buffer(), self.source.offset),
             Some(leaf) => {
                 leaves[leaf].gpu().located(|buffer, offset| self.copy_from(encoder, buffer, offset))
             }
@@ -341,7 +363,7 @@ impl Mirror {
                     },
                 },
                 wgpu::TexelCopyTextureInfo {
-                    texture: &self.texture.texture,
+                    texture: &self.texture.handle().0,
                     mip_level: 0,
                     origin: wgpu::Origin3d { x: 0, y, z: 0 },
                     aspect: wgpu::TextureAspect::All,

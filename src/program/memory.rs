@@ -38,7 +38,7 @@ pub(crate) fn plan(p: &mut Program) {
             Owner::Scratch { step, index } => p.steps[step].scratch[index] = buffer,
         }
     }
-    p.peak = peak(&intervals, p.steps.len());
+    p.peak = peak(intervals.iter().map(|(i, _)| (i.bytes, i.first, i.last)), p.steps.len());
     p.buffers = buffers.into_iter().map(|(bytes, _)| bytes).collect();
     for id in 0..p.values.len() {
         let root = p.root(id);
@@ -50,18 +50,19 @@ pub(crate) fn plan(p: &mut Program) {
     }
 }
 
-/// The most bytes that are needed at once, and the first step that needs them.
-fn peak(intervals: &[(Interval, Owner)], steps: usize) -> (u64, usize) {
-    let mut change = vec![0i64; steps + 2];
-    for (interval, _) in intervals {
-        change[interval.first] += interval.bytes as i64;
-        change[interval.last + 1] -= interval.bytes as i64;
+/// The most bytes that are needed at once, of demands with their first and last moment, and the first moment that needs
+/// them.
+pub(crate) fn peak(demands: impl Iterator<Item = (u64, usize, usize)>, moments: usize) -> (u64, usize) {
+    let mut change = vec![0i64; moments + 2];
+    for (bytes, first, last) in demands {
+        change[first] += bytes as i64;
+        change[last + 1] -= bytes as i64;
     }
     let (mut now, mut most) = (0, (0, 0));
-    for (step, change) in change[..steps].iter().enumerate() {
+    for (moment, change) in change[..moments].iter().enumerate() {
         now += change;
         if now > most.0 {
-            most = (now, step);
+            most = (now, moment);
         }
     }
     (most.0 as u64, most.1)
