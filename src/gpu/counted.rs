@@ -135,6 +135,9 @@ impl Texture {
     }
 }
 
+/// The driver that textures are made for gives out rows of texels by so many.
+const TEXTURE_ROWS: u32 = 4;
+
 /// Creates memory, or, without a device, plans it.
 pub(crate) struct Creator {
     device: Option<Opaque<wgpu::Device>>,
@@ -193,7 +196,8 @@ impl Creator {
             view_formats: &[],
         };
         let handle = self.device().map(|device| device.create_texture(&descriptor));
-        let bytes = width as u64 * height as u64 * format.block_copy_size(None).unwrap_or(0) as u64;
+        let rows = u64::from(height.next_multiple_of(TEXTURE_ROWS));
+        let bytes = u64::from(width) * rows * format.block_copy_size(None).map_or(0, u64::from);
         let counted = self.made.count(Use::Textures, label, bytes);
         self.funnel.check()?;
         let viewed = |texture: wgpu::Texture| {
