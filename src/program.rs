@@ -2,13 +2,14 @@
 //! [`Target`] before memory is planned, so that scratch and binding limits are part of the plan.
 //!
 //! A [`Listing`] (what a trace asked for, canonical and comparable) is turned into a [`Program`]: fused
-//! ([`fuse`]), lowered ([`lower`]) and given memory ([`memory`]). Both engines run the result.
+//! ([`fuse`]), lowered ([`lower`]) and given memory ([`memory`], [`turns`]). Both engines run the result.
 
 pub(crate) mod choose;
 mod explain;
 pub(crate) mod fuse;
 pub(crate) mod lower;
 pub(crate) mod memory;
+pub(crate) mod turns;
 
 use crate::caller::Caller;
 use crate::device::Chunk;

@@ -240,23 +240,34 @@ impl Pool {
         Ok(taken)
     }
 
-    /// A texture of at least `size`, not one of those that are `busy`. All recordings share them.
-    pub fn texture(
+    /// Textures of at least so many rows for one recording. All recordings share them, each takes the best fit.
+    pub fn textures(
         &self,
         format: wgpu::TextureFormat,
-        [width, height]: [u32; 2],
-        busy: impl Fn(&Arc<Texture>) -> bool,
-    ) -> Result<Arc<Texture>> {
+        width: u32,
+        rows: &[u32],
+    ) -> Result<Vec<Arc<Texture>>> {
         let mut shared = self.textures.lock().unwrap();
         shared.retain(|t| t.strong_count() > 0);
-        let fits = |t: &Arc<Texture>| t.format == format && (height..=2 * height).contains(&t.height);
-        let free = shared.iter().filter_map(Weak::upgrade).filter(|t| fits(t) && !busy(t));
-        if let Some(best) = free.min_by_key(|t| t.height) {
-            return Ok(best);
+        let mut free: Vec<Arc<Texture>> = shared.iter().filter_map(Weak::upgrade).collect();
+        let mut taken = Vec::new();
+        for &rows in rows {
+            let fits = |t: &&Arc<Texture>| t.format == format && (rows..=2 * rows).contains(&t.height);
+            let best = free.iter().filter(fits).min_by_key(|t| t.height).cloned();
+            let texture = match best {
+                Some(texture) => {
+                    free.retain(|t| !Arc::ptr_eq(t, &texture));
+                    texture
+                }
+                None => {
+                    let texture = Arc::new(self.creator.texture(format, width, rows)?);
+                    shared.push(Arc::downgrade(&texture));
+                    texture
+                }
+            };
+            taken.push(texture);
         }
-        let texture = Arc::new(self.creator.texture(format, width, height)?);
-        shared.push(Arc::downgrade(&texture));
-        Ok(texture)
+        Ok(taken)
     }
 
     /// What empty operands are bound to: binding `i` gets [`ALIGN`] bytes at `i` times that. A buffer for reading and

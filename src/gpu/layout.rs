@@ -71,14 +71,15 @@ impl Layout {
             all.map(one).collect()
         };
         let bound: Vec<_> = jobs.iter().map(bound).collect();
-        let accesses: Vec<_> = jobs.iter().zip(&bound).map(|(j, b)| accesses(target, j, b)).collect();
+        let accesses: Vec<_> =
+            jobs.iter().zip(&bound).map(|(j, b)| accesses(program, target, j, b)).collect();
         let (copies, reads) = texels::plan(&accesses);
         let leaf_slots: Vec<_> = program.leaves.iter().map(|&v| leaf_slot(program, &slots, v)).collect();
         let (direct, of_copy) = texels::direct_leaves(&leaf_slots, &accesses, &bound, &copies);
         let firsts: Vec<usize> = copies.iter().map(|c| c.first).collect();
         let before = |job| firsts.partition_point(|&f| f < job)..firsts.partition_point(|&f| f <= job);
         let mirrors = (0..jobs.len()).map(before).collect();
-        let textures_at_once = Planned::at_once(&copies, jobs.len());
+        let textures_at_once = Planned::at_once(&copies);
         let layout = Layout {
             mirrors: Mirror::all(pool, copies, of_copy)?,
             written: written_chunks(program),
@@ -203,29 +204,48 @@ fn leaf_slot(program: &Program, slots: &[Arc<Region>], value: ValueId) -> Option
 }
 
 /// What a dispatch reads through textures, and what it writes.
-fn accesses(target: &Target, job: &Job<'_>, bound: &[Range<Arc<Region>>]) -> Accesses<Arc<Region>> {
+fn accesses(
+    program: &Program,
+    target: &Target,
+    job: &Job<'_>,
+    bound: &[Range<Arc<Region>>],
+) -> Accesses<Arc<Region>> {
     let kernel = &job.dispatch.kernel;
     let writes = (kernel.bindings.iter().zip(bound))
         .filter(|((_, access), _)| *access == Access::ReadWrite)
         .map(|(_, range)| range.buffer.clone());
     let writes: Vec<_> = writes.collect();
-    let mut reads = Vec::new();
+    let mut reads: Vec<(usize, Range<Arc<Region>>, Texel)> = Vec::new();
     let own = kernel.author == Author::Recurve;
     if own && target.texel_loads && !job.dispatch.groups.contains(&0) {
         let text = shader::included(&kernel.source);
         for (i, (&(name, access), range)) in kernel.bindings.iter().zip(bound).enumerate() {
             let texel = (access == Access::Read).then(|| texels::texel(&text, name)).flatten();
+            let arena = in_arena(program, job, job.dispatch.binds[i]);
             let pays = |t: &Texel| {
                 (*t != Texel::Pair || target.pair_texels)
                     && t.holds(range.bytes)
-                    && texels::pays(job.dispatch, *t, range.bytes)
+                    && texels::pays(job.dispatch, *t, range.bytes, arena)
             };
-            if let Some(texel) = texel.filter(pays) {
+            // One copy is enough: what is bound once more in another form is mostly there to fill a binding that is not
+            // read.
+            let again = |t: &Texel| reads.iter().any(|r| r.1 == *range && r.2.format() != t.format());
+            if let Some(texel) = texel.filter(pays).filter(|t| !again(t)) {
                 reads.push((i, range.clone(), texel));
             }
         }
     }
     Accesses { reads, writes }
+}
+
+/// Whether a binding is a variable, or lies among those.
+fn in_arena(program: &Program, job: &Job<'_>, bind: Bind) -> bool {
+    let value = match (job.copy, bind) {
+        (Some(copy), Bind::Input(_)) => Some(copy.value),
+        (None, Bind::Input(i)) => Some(job.step.inputs[i]),
+        _ => None,
+    };
+    value.is_some_and(|v| matches!(program.places[v], Place::Chunk(..)))
 }
 
 /// The chunks whose held values must be moved out before the program runs.

@@ -16,7 +16,7 @@ use super::counted::Texture;
 use crate::device::Storage;
 use crate::error::Result;
 use crate::kernel::Dispatch;
-use crate::program::memory::peak;
+use crate::program::turns::{Demand, peak, share};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -81,12 +81,19 @@ impl Texel {
     }
 }
 
-/// Whether a dispatch that reads `bytes` bytes gains more than the copy costs. Every trip of a loop loads something;
-/// kernels that read a few elements of a large array are better off without a copy of all of it.
-pub(super) fn pays(dispatch: &Dispatch, texel: Texel, bytes: u64) -> bool {
+/// Arenas of more bytes than this are not copied for a kernel that reads them once: an optimiser's step is short, and a
+/// copy of all gradients is much memory.
+const LARGE: u64 = 16 << 20;
+
+/// Whether a dispatch that reads `bytes` bytes, of an arena or not, gains more than the copy costs. Every trip of a loop
+/// loads something; kernels that read a few elements of a large array are better off without a copy of all of it.
+pub(super) fn pays(dispatch: &Dispatch, texel: Texel, bytes: u64, arena: bool) -> bool {
     let trips = dispatch.groups.iter().product::<u64>() * dispatch.trips.max(1);
     // Workgroups have 8 to 256 threads; with 64 each, a trip is a load of 64 elements.
     let read = 64 * trips * texel.bytes();
+    if arena && bytes > LARGE && read < 4 * bytes {
+        return false;
+    }
     // There is no texture without texels.
     bytes > 0 && read >= bytes / 4 && (bytes >= 256 << 10 || trips >= 1024)
 }
@@ -251,10 +258,13 @@ impl<B> Planned<B> {
         rows(self.range.bytes, self.format)
     }
 
-    /// The most bytes of textures that are needed at once, of copies in a program of so many dispatches.
-    pub fn at_once(copies: &[Self], dispatches: usize) -> u64 {
-        let demands = copies.iter().map(|c| (u64::from(c.rows()) * row_bytes(c.format), c.first, c.last));
-        peak(demands, dispatches).0
+    fn demand(&self) -> Demand {
+        Demand { bytes: u64::from(self.rows()) * row_bytes(self.format), first: self.first, last: self.last }
+    }
+
+    /// The most bytes of textures that are needed at once.
+    pub fn at_once(copies: &[Self]) -> u64 {
+        peak(&copies.iter().map(Planned::demand).collect::<Vec<_>>()).0
     }
 }
 
@@ -306,23 +316,26 @@ pub(super) fn direct_leaves<B: Clone + PartialEq>(
 }
 
 impl Mirror {
-    /// Textures for all planned copies: two whose times do not overlap may share one.
+    /// Textures for all planned copies. Those of one format whose times do not overlap take turns.
     pub fn all(
         pool: &Pool,
         copies: Vec<Planned<Arc<Region>>>,
         leaves: Vec<Option<usize>>,
     ) -> Result<Vec<Mirror>> {
-        let mut taken: Vec<(Arc<Texture>, usize)> = Vec::new();
-        let mut mirrors = Vec::with_capacity(copies.len());
-        for (copy, leaf) in copies.into_iter().zip(leaves) {
-            let busy =
-                |t: &Arc<Texture>| taken.iter().any(|(o, last)| Arc::ptr_eq(o, t) && *last >= copy.first);
-            let texture = pool.texture(copy.format, [WIDTH, copy.rows()], busy)?;
-            taken.retain(|(t, _)| !Arc::ptr_eq(t, &texture));
-            taken.push((texture.clone(), copy.last));
-            mirrors.push(Mirror { source: copy.range, leaf, texture });
+        let mut textures: Vec<Option<Arc<Texture>>> = vec![None; copies.len()];
+        for format in [Texel::Word, Texel::Pair, Texel::Quad].map(Texel::format) {
+            let own: Vec<usize> = (0..copies.len()).filter(|&c| copies[c].format == format).collect();
+            let (taken, sizes) = share(&own.iter().map(|&c| copies[c].demand()).collect::<Vec<_>>());
+            let rows: Vec<u32> = sizes.iter().map(|bytes| (bytes / row_bytes(format)) as u32).collect();
+            let shared = pool.textures(format, WIDTH, &rows)?;
+            own.iter().zip(taken).for_each(|(&c, texture)| textures[c] = Some(shared[texture].clone()));
         }
-        Ok(mirrors)
+        let mirror = |((copy, leaf), texture): ((Planned<_>, _), Option<_>)| Mirror {
+            source: copy.range,
+            leaf,
+            texture: texture.expect("all formats were gone through"),
+        };
+        Ok(copies.into_iter().zip(leaves).zip(textures).map(mirror).collect())
     }
 
     pub fn format(&self) -> wgpu::TextureFormat {
