@@ -30,9 +30,9 @@ struct Options {
     /// Height and width of a picture.
     #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u16).range(32..=4096))]
     size: u16,
-    /// Makes one step, and compares.
-    #[arg(long)]
-    run: bool,
+    /// Makes so many steps with the last of the networks and recomputation, and compares.
+    #[arg(long, default_value_t = 0, default_missing_value = "1", num_args = 0..=1, value_name = "STEPS")]
+    run: usize,
     /// Prints the whole account of each plan.
     #[arg(long)]
     parts: bool,
@@ -68,8 +68,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    match options.networks.last().filter(|_| options.run) {
-        Some(&network) => plan::compare(&dev, Step { network, recompute: true, batch, size }),
+    match options.networks.last().filter(|_| options.run > 0) {
+        Some(&network) => plan::compare(&dev, Step { network, recompute: true, batch, size }, options.run),
         None => Ok(()),
     }
 }

@@ -69,7 +69,7 @@ pub struct ProgramMemory {
     pub slots: u64,
     /// The most bytes that values and scratch need at once: no sharing can take less.
     pub at_once: u64,
-    /// Bytes that values and scratch would take if each were kept in a buffer of its own.
+    /// Bytes that values would take if each were kept in a buffer of its own; without scratch, which nobody would keep.
     pub kept: u64,
     /// Bytes of the textures that its reads take turns in.
     pub textures: u64,
@@ -112,11 +112,11 @@ impl Memory {
         self.parts.iter().filter(|p| p.label == label).map(|p| p.bytes).sum()
     }
 
-    /// What there would be if every value of the largest program were kept in a buffer of its own, instead of taking
-    /// turns in slots.
+    /// What there would be if every value of the largest program were kept in a buffer of its own: that takes the place of
+    /// slots and textures, with nothing for scratch.
     pub fn if_all_were_kept(&self) -> u64 {
         let kept = self.programs.iter().map(|p| p.kept).max().unwrap_or(0);
-        self.bytes() - self.bytes_for(Use::Slots) + kept
+        self.bytes() - self.bytes_for(Use::Slots) - self.bytes_for(Use::Textures) + kept
     }
 }
 

@@ -382,9 +382,15 @@ impl Program {
             dispatches: self.jobs().count(),
             slots: self.planned_bytes(),
             at_once: self.peak.0,
-            kept: self.unshared_bytes,
+            kept: self.unshared_bytes - self.scratch_bytes(),
             ..ProgramMemory::default()
         }
+    }
+
+    /// Bytes of all scratch before sharing.
+    pub fn scratch_bytes(&self) -> u64 {
+        let scratch = self.steps.iter().filter_map(|s| s.kernels.as_ref()).flat_map(|k| &k.scratch);
+        scratch.map(|&bytes| memory::scratch(bytes)).sum()
     }
 
     /// Bytes of the buffers that values share.

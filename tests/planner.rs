@@ -1,7 +1,11 @@
 //! A device that only plans takes, to the byte, what the device that it plans for creates.
 
+#[path = "../examples/memory/plan.rs"]
+#[allow(dead_code, reason = "the example compares too")]
+mod plan;
 mod support;
 
+use plan::{Network, Step};
 use recurve::kernel::Target;
 use recurve::memory::{Memory, Use};
 use recurve::models::resnet::{ResNet, ResNetConfig};
@@ -10,7 +14,7 @@ use recurve::optim::Guard;
 use recurve::{Adam, AdamConfig, Device, Error, Params, Sgd, SgdConfig, Tensor, no_grad};
 
 /// Trains a network of convolutions and batch norms, evaluates it in between on batches of another size, and keeps what
-/// the device's memory is after the first step, after the first evaluation and after ten steps.
+/// the device's memory is after the first step, after each evaluation and after ten steps.
 fn train(dev: &Device, recompute: bool) -> Vec<Memory> {
     let params = Params::new(dev, 0);
     let net = ResNet::new(&params.root(), ResNetConfig { recompute, ..ResNetConfig::cifar(8) });
@@ -18,24 +22,23 @@ fn train(dev: &Device, recompute: bool) -> Vec<Memory> {
     opt.set_guard(Some(Guard::Stop { every: 2 }));
     let pictures = |n: usize| dev.full(0.5, [n, 3, 16, 16]);
     let mut seen = Vec::new();
-    let mut losses: Vec<Tensor> = Vec::new();
+    let mut held: Vec<Tensor> = Vec::new();
     for step in 0..10 {
         let logits = net.forward(&pictures(4), Mode::Train);
         let loss = logits.cross_entropy(&dev.labels([1, 2, 3, 4]));
         opt.step(&loss.backward()).unwrap();
-        losses.push(loss);
+        held.push(loss);
         if step == 0 {
             seen.push(dev.memory());
         }
         if step % 4 == 1 {
-            let logits = no_grad(|| net.forward(&pictures(6), Mode::Eval));
             // Held over the next steps, which need its place.
-            losses.push(logits);
+            held.push(no_grad(|| net.forward(&pictures(6), Mode::Eval)));
             dev.run().unwrap();
             seen.push(dev.memory());
         }
         if step == 5 {
-            match losses[0].item() {
+            match held[0].item() {
                 Ok(loss) => assert!(loss.is_finite() && !dev.only_plans()),
                 Err(error) => assert!(matches!(error, Error::PlanOnly) && dev.only_plans(), "{error}"),
             }
@@ -48,29 +51,55 @@ fn train(dev: &Device, recompute: bool) -> Vec<Memory> {
 #[test]
 fn what_is_planned_is_what_is_created() {
     for dev in &support::devices()[1..] {
-        for recompute in [false, true] {
-            let planner = dev.planner();
-            let before = dev.counters();
-            let planned = train(&planner, recompute);
-            assert_eq!(dev.counters(), before, "planning touches the device");
-            let own = Device::open_blocking(recurve::Pick::Named(dev.name())).unwrap();
-            assert_eq!(own.name(), dev.name());
-            let created = train(&own, recompute);
-            for (planned, created) in planned.iter().zip(&created) {
-                assert!(planned.planned && !created.planned);
-                assert_eq!(planned.parts, created.parts);
-                assert_eq!((planned.most, &planned.programs), (created.most, &created.programs));
-                if let Some(allocated) = created.allocated {
-                    // It rounds up.
-                    let more = allocated as f64 / created.bytes() as f64 - 1.0;
-                    assert!((0.0..0.01).contains(&more), "the allocator gave out {allocated}:\n{created}");
-                }
+        let before = dev.counters();
+        let planner = dev.planner();
+        let planned = [false, true].map(|recompute| train(&planner, recompute)).concat();
+        assert_eq!(dev.counters(), before, "planning touches the device");
+        let created = [false, true].map(|recompute| train(dev, recompute)).concat();
+        assert_eq!(planned.len(), created.len());
+        for (planned, created) in planned.iter().zip(&created) {
+            assert!(planned.planned && !created.planned);
+            assert_eq!(planned.parts, created.parts);
+            assert_eq!((planned.most, &planned.programs), (created.most, &created.programs));
+            if let Some(allocated) = created.allocated {
+                // It rounds up.
+                let more = allocated as f64 / created.bytes() as f64 - 1.0;
+                assert!((0.0..0.01).contains(&more), "the allocator gave out {allocated}:\n{created}");
             }
-            let counters = planner.counters();
-            assert_eq!((counters.submits, counters.pipelines, counters.bind_groups), (0, 0, 0));
-            assert_eq!(counters.buffers, own.counters().buffers);
-            assert_eq!(created.last().unwrap().bytes(), own.counters().buffer_bytes);
         }
+        let (plan, real) = (planner.counters(), dev.counters());
+        assert_eq!((plan.submits, plan.pipelines, plan.bind_groups), (0, 0, 0));
+        assert_eq!(
+            (plan.buffers, plan.buffer_bytes, plan.plans),
+            (real.buffers, real.buffer_bytes, real.plans)
+        );
+        assert_eq!(created.last().unwrap().bytes(), real.buffer_bytes);
+    }
+}
+
+/// A step of ResNet-152 on two pictures of 224×224 pixels.
+#[test]
+fn recomputation_halves_what_a_deep_network_takes() {
+    let adapters = support::devices().into_iter().skip(1).map(|dev| dev.planner());
+    for planner in adapters.chain([Device::planning(&Target::WEBGPU_DEFAULT)]) {
+        let step = |recompute| {
+            let step = Step { network: Network(152), recompute, batch: 2, size: 224 };
+            step.make(&Device::planning(planner.target().unwrap())).unwrap()
+        };
+        let (plain, again) = (step(false), step(true));
+        for memory in [&plain, &again] {
+            assert_eq!(memory.programs.len(), 1);
+            // 60,192,808 of them, and padding.
+            let parameters = memory.bytes_labelled("parameters");
+            assert!((240_771_232..=240_900_000).contains(&parameters), "{memory}");
+            assert_eq!(memory.bytes_labelled("gradients"), parameters);
+            assert_eq!(memory.bytes_labelled("momentum_buffer"), parameters);
+            let program = &memory.programs[0];
+            assert!(program.at_once <= program.slots && program.slots < program.kept, "{memory}");
+            assert!(program.textures_at_once <= program.textures, "{memory}");
+        }
+        assert!(2 * again.most < plain.if_all_were_kept(), "{plain}{again}");
+        assert!(2 * again.programs[0].slots < plain.programs[0].slots, "{plain}{again}");
     }
 }
 

@@ -3,10 +3,11 @@
 use recurve::memory::{Bytes, Memory};
 use recurve::models::resnet::{ResNet, ResNetConfig};
 use recurve::nn::Mode;
-use recurve::{Device, Params, Sgd, SgdConfig};
+use recurve::{Device, Params, Sgd, SgdConfig, Tensor};
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Instant;
 
 /// A network by its depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,52 +50,61 @@ pub struct Step {
 }
 
 impl Step {
-    /// Makes the step on `dev`, a planner or not, and returns the memory that it took.
+    /// Makes the step on `dev`, a planner or not, and returns the memory that is taken.
     pub fn make(self, dev: &Device) -> Result<Memory, recurve::Error> {
+        self.train(dev, 1, |_, _| Ok(()))
+    }
+
+    /// Makes so many steps on one batch and hands each loss to `after`.
+    fn train(
+        self,
+        dev: &Device,
+        steps: usize,
+        mut after: impl FnMut(usize, Tensor) -> Result<(), recurve::Error>,
+    ) -> Result<Memory, recurve::Error> {
+        let Step { batch, size, .. } = self;
         let params = Params::new(dev, 0);
         let config = ResNetConfig { recompute: self.recompute, ..self.network.config() };
-        let classes = config.classes as i64;
         let net = ResNet::new(&params.root(), config);
-        let mut opt = Sgd::new(&params, SgdConfig { momentum: 0.9, ..Default::default() });
+        let mut opt = Sgd::new(&params, SgdConfig { lr: 0.01, momentum: 0.9, ..Default::default() });
         let pictures: Vec<f32> =
-            (0..self.batch * 3 * self.size * self.size).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
-        let x = dev.tensor(pictures, [self.batch, 3, self.size, self.size]);
-        let labels: Vec<i64> = (0..self.batch as i64).map(|i| i % classes).collect();
-        let loss = net.forward(&x, Mode::Train).cross_entropy(&dev.labels(labels));
-        opt.step(&loss.backward())?;
-        dev.wait()?;
-        let memory = dev.memory();
-        if !dev.only_plans() {
-            println!("loss: {:.4}", loss.item()?);
+            (0..batch * 3 * size * size).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+        let x = dev.tensor(pictures, [batch, 3, size, size]);
+        let labels = dev.labels((0..batch as i64).collect::<Vec<_>>());
+        for step in 0..steps {
+            let loss = net.forward(&x, Mode::Train).cross_entropy(&labels);
+            opt.step(&loss.backward())?;
+            after(step, loss)?;
         }
-        Ok(memory)
+        dev.wait()?;
+        Ok(dev.memory())
     }
 }
 
-/// Makes the step, and compares what was created for it with what was planned.
-pub fn compare(dev: &Device, step: Step) -> Result<(), Box<dyn Error>> {
+/// Makes some steps, and compares what was created for them with what was planned for one.
+pub fn compare(dev: &Device, step: Step, steps: usize) -> Result<(), Box<dyn Error>> {
     if dev.is_reference() {
         return Err("the CPU reference creates nothing that could be compared".into());
     }
-    let (planned, all_kept) = {
-        let planned = step.make(&dev.planner())?;
-        let plain = Step { recompute: false, ..step }.make(&dev.planner())?;
-        (planned, plain.if_all_were_kept())
-    };
-    let start = std::time::Instant::now();
-    let created = step.make(dev)?;
-    println!("the step took {:.1} s, making its kernels included", start.elapsed().as_secs_f64());
+    let planned = step.make(&dev.planner())?;
+    let plain = Step { recompute: false, ..step }.make(&dev.planner())?;
+    let mut start = Instant::now();
+    let created = step.train(dev, steps, |step, loss| {
+        let (loss, took) = (loss.item()?, start.elapsed().as_secs_f64());
+        let kernels = if step == 0 { ", making the kernels included" } else { "" };
+        println!("step {}: loss {loss:.4}, {took:.1} s{kernels}", step + 1);
+        start = Instant::now();
+        Ok(())
+    })?;
     print!("{created}");
-    let share = |bytes: u64, of: u64| 100.0 * bytes as f64 / of as f64;
-    let (bytes, most) = (Bytes(planned.most), Bytes(created.most));
-    println!("planned {bytes}, created {most}: {:.2} %", share(created.most, planned.most));
-    println!(
-        "that is {:.0} % of the {} that it takes to keep every value, without recomputation",
-        share(created.most, all_kept),
-        Bytes(all_kept)
-    );
+    let percent = |bytes: u64, of: u64| 100.0 * bytes as f64 / of as f64;
+    let share = percent(created.most, planned.most);
+    println!("planned {}, created {}: {share:.2} %", Bytes(planned.most), Bytes(created.most));
+    let kept = plain.if_all_were_kept();
+    let share = percent(created.most, kept);
+    println!("that is {share:.0} % of the {} that keeping every value would take", Bytes(kept));
     if let Some(resident) = peak_resident() {
-        println!("the process: {} at most", Bytes(resident));
+        println!("the process took {} at most", Bytes(resident));
     }
     Ok(())
 }

@@ -39,6 +39,11 @@ enum Owner {
     Scratch { step: usize, index: usize },
 }
 
+/// Bytes of a buffer for so many bytes of scratch.
+pub(super) fn scratch(bytes: u64) -> u64 {
+    bytes.next_multiple_of(ALIGN).max(ALIGN)
+}
+
 /// The demand of every value that needs a buffer of its own, and of all scratch.
 fn intervals(p: &mut Program) -> Vec<(Demand, Owner)> {
     let end = p.steps.len();
@@ -66,7 +71,7 @@ fn intervals(p: &mut Program) -> Vec<(Demand, Owner)> {
         let scratch = s.kernels.as_ref().map_or(&[][..], |k| &k.scratch[..]);
         s.scratch = vec![usize::MAX; scratch.len()];
         for (index, &bytes) in scratch.iter().enumerate() {
-            let bytes = bytes.next_multiple_of(ALIGN).max(ALIGN);
+            let bytes = self::scratch(bytes);
             out.push((Demand { bytes, first: step, last: step }, Owner::Scratch { step, index }));
         }
     }
