@@ -30,7 +30,10 @@ struct Options {
     /// Height and width of a picture.
     #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u16).range(32..=4096))]
     size: u16,
-    /// Makes so many steps with the last of the networks and recomputation, and compares.
+    /// Blocks that are computed again together for gradients instead of being kept; 0 keeps all.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 1, 3])]
+    together: Vec<usize>,
+    /// Makes so many steps of the last line of the table, and compares.
     #[arg(long, default_value_t = 0, default_missing_value = "1", num_args = 0..=1, value_name = "STEPS")]
     run: usize,
     /// Prints the whole account of each plan.
@@ -47,29 +50,35 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (batch, size) = (usize::from(options.batch), usize::from(options.size));
     println!("planned for {}: SGD with momentum, {batch} × 3 × {size} × {size}", dev.planner().name());
     println!(
-        "network     recompute   arenas       slots        textures     together     all kept     planned in"
+        "network     computed again  arenas       slots        textures     together     all kept     planned in"
     );
     for &network in &options.networks {
-        for recompute in [false, true] {
-            let step = Step { network, recompute, batch, size };
+        for &together in &options.together {
+            let step = Step { network, together, batch, size };
             let start = std::time::Instant::now();
             let memory = step.make(&dev.planner())?;
             let time = start.elapsed().as_secs_f64();
             let [arenas, slots, textures] =
                 [Use::Arena, Use::Slots, Use::Textures].map(|used_for| Bytes(memory.bytes_for(used_for)));
-            let (together, kept) = (Bytes(memory.most), Bytes(memory.if_all_were_kept()));
+            let (all, kept) = (Bytes(memory.most), Bytes(memory.if_all_were_kept()));
             let name = network.to_string();
-            let again = if recompute { "blocks" } else { "no" };
+            let again = match together {
+                0 => String::from("nothing"),
+                1 => "blocks".into(),
+                n => format!("{n} blocks"),
+            };
             println!(
-                "{name:<11} {again:<11} {arenas:<12} {slots:<12} {textures:<12} {together:<12} {kept:<12} {time:.1} s"
+                "{name:<11} {again:<15} {arenas:<12} {slots:<12} {textures:<12} {all:<12} {kept:<12} {time:.1} s"
             );
             if options.parts {
                 print!("{memory}");
             }
         }
     }
-    match options.networks.last().filter(|_| options.run > 0) {
-        Some(&network) => plan::compare(&dev, Step { network, recompute: true, batch, size }, options.run),
-        None => Ok(()),
+    match (options.networks.last(), options.together.last()) {
+        (Some(&network), Some(&together)) if options.run > 0 => {
+            plan::compare(&dev, Step { network, together, batch, size }, options.run)
+        }
+        _ => Ok(()),
     }
 }

@@ -77,16 +77,17 @@ fn what_is_planned_is_what_is_created() {
     }
 }
 
-/// A step of ResNet-152 on two pictures of 224×224 pixels.
+/// A step of ResNet-152 on two pictures of 224×224 pixels takes, with three blocks at a time computed again, less than half
+/// of the memory that keeping every value would take.
 #[test]
 fn recomputation_halves_what_a_deep_network_takes() {
-    let adapters = support::devices().into_iter().skip(1).map(|dev| dev.planner());
-    for planner in adapters.chain([Device::planning(&Target::WEBGPU_DEFAULT)]) {
-        let step = |recompute| {
-            let step = Step { network: Network(152), recompute, batch: 2, size: 224 };
+    let adapters: Vec<Device> = support::devices().into_iter().skip(1).map(|dev| dev.planner()).collect();
+    for planner in adapters.iter().chain([&Device::planning(&Target::WEBGPU_DEFAULT)]) {
+        let step = |together| {
+            let step = Step { network: Network(152), together, batch: 2, size: 224 };
             step.make(&Device::planning(planner.target().unwrap())).unwrap()
         };
-        let (plain, again) = (step(false), step(true));
+        let (plain, again) = (step(0), step(3));
         for memory in [&plain, &again] {
             assert_eq!(memory.programs.len(), 1);
             // 60,192,808 of them, and padding.
@@ -99,7 +100,7 @@ fn recomputation_halves_what_a_deep_network_takes() {
             assert!(program.textures_at_once <= program.textures, "{memory}");
         }
         assert!(2 * again.most < plain.if_all_were_kept(), "{plain}{again}");
-        assert!(2 * again.programs[0].slots < plain.programs[0].slots, "{plain}{again}");
+        assert!(3 * again.programs[0].slots < plain.programs[0].slots, "{plain}{again}");
     }
 }
 

@@ -3,7 +3,7 @@
 use recurve::memory::{Bytes, Memory};
 use recurve::models::resnet::{ResNet, ResNetConfig};
 use recurve::nn::Mode;
-use recurve::{Device, Params, Sgd, SgdConfig, Tensor};
+use recurve::{Device, Params, Sgd, SgdConfig, Tensor, recompute};
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
@@ -44,7 +44,8 @@ impl Network {
 #[derive(Clone, Copy)]
 pub struct Step {
     pub network: Network,
-    pub recompute: bool,
+    /// How many blocks are computed again together for gradients; 0 keeps all.
+    pub together: usize,
     pub batch: usize,
     pub size: usize,
 }
@@ -64,15 +65,14 @@ impl Step {
     ) -> Result<Memory, recurve::Error> {
         let Step { batch, size, .. } = self;
         let params = Params::new(dev, 0);
-        let config = ResNetConfig { recompute: self.recompute, ..self.network.config() };
-        let net = ResNet::new(&params.root(), config);
+        let net = ResNet::new(&params.root(), self.network.config());
         let mut opt = Sgd::new(&params, SgdConfig { lr: 0.01, momentum: 0.9, ..Default::default() });
         let pictures: Vec<f32> =
             (0..batch * 3 * size * size).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
         let x = dev.tensor(pictures, [batch, 3, size, size]);
         let labels = dev.labels((0..batch as i64).collect::<Vec<_>>());
         for step in 0..steps {
-            let loss = net.forward(&x, Mode::Train).cross_entropy(&labels);
+            let loss = forward(&net, &x, self.together).cross_entropy(&labels);
             opt.step(&loss.backward())?;
             after(step, loss)?;
         }
@@ -81,13 +81,25 @@ impl Step {
     }
 }
 
+/// The logits, without keeping what is inside of the beginning and of so many blocks at a time.
+fn forward(net: &ResNet, x: &Tensor, together: usize) -> Tensor {
+    if together == 0 {
+        return net.forward(x, Mode::Train);
+    }
+    let mut y = recompute(|| net.stem(x, Mode::Train));
+    for blocks in net.stages.iter().flat_map(|stage| stage.chunks(together)) {
+        y = recompute(|| blocks.iter().fold(y.clone(), |y, block| block.forward(&y, Mode::Train)));
+    }
+    net.fc.forward(&y.mean(&[2, 3]))
+}
+
 /// Makes some steps, and compares what was created for them with what was planned for one.
 pub fn compare(dev: &Device, step: Step, steps: usize) -> Result<(), Box<dyn Error>> {
     if dev.is_reference() {
         return Err("the CPU reference creates nothing that could be compared".into());
     }
     let planned = step.make(&dev.planner())?;
-    let plain = Step { recompute: false, ..step }.make(&dev.planner())?;
+    let plain = Step { together: 0, ..step }.make(&dev.planner())?;
     let mut start = Instant::now();
     let created = step.train(dev, steps, |step, loss| {
         let (loss, took) = (loss.item()?, start.elapsed().as_secs_f64());

@@ -124,7 +124,8 @@ impl Program {
     fn memory_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (shared, alone) = (self.planned_bytes(), self.unshared_bytes);
         let saved = 100.0 * (1.0 - shared as f64 / alone.max(1) as f64);
-        let (buffers, scratch, at_once) = (self.buffers.len(), Bytes(self.scratch_bytes()), Bytes(self.peak.0));
+        let (buffers, scratch, at_once) =
+            (self.buffers.len(), Bytes(self.scratch_bytes()), Bytes(self.peak.0));
         writeln!(f, "slots: {} in {buffers} buffers; each value alone: {}", Bytes(shared), Bytes(alone))?;
         writeln!(f, "saved by sharing: {saved:.0}%; scratch among them: {scratch} before sharing")?;
         writeln!(f, "needed at once: {at_once}, in step {}", self.peak.1)?;

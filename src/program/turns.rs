@@ -21,8 +21,10 @@ impl Demand {
 /// In which order demands are packed.
 #[derive(Clone, Copy)]
 enum Order {
-    /// The largest first.
+    /// The largest first, equal ones as they come.
     Size,
+    /// The largest first, of equal ones that which is needed for longest.
+    SizeThenSpan,
     /// As they come.
     Time,
 }
@@ -61,8 +63,9 @@ impl Shared {
 pub(crate) fn share(demands: &[Demand]) -> (Vec<usize>, Vec<u64>) {
     let rules = [
         (Order::Size, Fit::First),
-        (Order::Size, Fit::Size),
-        (Order::Size, Fit::Gap),
+        (Order::SizeThenSpan, Fit::First),
+        (Order::SizeThenSpan, Fit::Size),
+        (Order::SizeThenSpan, Fit::Gap),
         (Order::Time, Fit::Size),
     ];
     let packed = rules.map(|(order, fit)| pack(demands, order, fit));
@@ -81,6 +84,9 @@ fn pack(demands: &[Demand], order: Order, fit: Fit) -> (Vec<usize>, Vec<Shared>)
     let mut sorted: Vec<usize> = (0..demands.len()).collect();
     match order {
         Order::Size => sorted.sort_by_key(|&i| Reverse(demands[i].bytes)),
+        Order::SizeThenSpan => {
+            sorted.sort_by_key(|&i| Reverse((demands[i].bytes, demands[i].last - demands[i].first)));
+        }
         Order::Time => sorted.sort_by_key(|&i| (demands[i].first, Reverse(demands[i].bytes))),
     }
     let mut taken = vec![0; demands.len()];
