@@ -4,9 +4,14 @@
 const WG: u32 = 64u;
 const STRIDE_H: u32 = 1u;
 const STRIDE_W: u32 = 1u;
+const EVERY: bool = true; // a pixel may meet any tap; without it only every STRIDE-th, for there is no dilation
+
+const STEP_R: u32 = select(STRIDE_H, 1u, EVERY);
+const STEP_S: u32 = select(STRIDE_W, 1u, EVERY);
 
 struct Params {
-    len: u32, // N * C * H * W
+    quads: u32, // N * C * H * row_quads
+    row_quads: u32, // W / 4, rounded up
     channels: u32,
     height: u32,
     width: u32,
@@ -33,34 +38,48 @@ fn main(
     @builtin(workgroup_id) wid: vec3<u32>,
     @builtin(num_workgroups) nwg: vec3<u32>,
 ) {
-    let i = (wid.x + wid.y * nwg.x) * WG + lane;
-    if (i >= p.len) {
+    // Four neighbouring pixels of a row.
+    let id = (wid.x + wid.y * nwg.x) * WG + lane;
+    if (id >= p.quads) {
         return;
     }
-    let image_row = i / p.width;
-    let w = i - image_row * p.width;
+    let image_row = id / p.row_quads;
+    let w = (id - image_row * p.row_quads) * 4u;
     let plane = image_row / p.height;
     let h = image_row - plane * p.height;
     let image = plane / p.channels;
     let channel = plane - image * p.channels;
     let first = channel * p.r * p.s * p.pitch + image * p.out_rows * p.out_columns;
 
-    var sum = 0.0;
-    for (var r = 0u; r < p.r; r++) {
+    var sum: array<f32, 4>;
+    //!unroll
+    for (var j = 0u; j < 4u; j++) {
+        sum[j] = 0.0;
+    }
+    for (var r = select((h + u32(p.pad_top)) % STRIDE_H, 0u, EVERY); r < p.r; r += STEP_R) {
         // What lies above or left of all results becomes a large number.
         let down = u32(i32(h) + p.pad_top - i32(r * p.dilation_h));
         let row = down / STRIDE_H;
         let meets_row = row * STRIDE_H == down && row < p.out_rows;
-        for (var s = 0u; s < p.s; s++) {
-            let right = u32(i32(w) + p.pad_left - i32(s * p.dilation_w));
-            let column = right / STRIDE_W;
-            let meets = meets_row && column * STRIDE_W == right && column < p.out_columns;
-            let at = select(0u, first + (r * p.s + s) * p.pitch + row * p.out_columns + column, meets);
-            for (var split = 0u; split < p.splits; split++) {
-                let value = parts[split * p.part + at];
-                sum += select(0.0, value, meets);
+        for (var step = 0u; step < p.s; step += STEP_S) {
+            //!unroll
+            for (var j = 0u; j < 4u; j++) {
+                let s = step + select((w + j + u32(p.pad_left)) % STRIDE_W, 0u, EVERY);
+                let right = u32(i32(w + j) + p.pad_left - i32(s * p.dilation_w));
+                let column = right / STRIDE_W;
+                let meets = meets_row && s < p.s && column * STRIDE_W == right && column < p.out_columns;
+                let at = select(0u, first + (r * p.s + s) * p.pitch + row * p.out_columns + column, meets);
+                for (var split = 0u; split < p.splits; split++) {
+                    let value = parts[split * p.part + at];
+                    sum[j] += select(0.0, value, meets);
+                }
             }
         }
     }
-    dx[i] = sum;
+    //!unroll
+    for (var j = 0u; j < 4u; j++) {
+        if (w + j < p.width) {
+            dx[image_row * p.width + w + j] = sum[j];
+        }
+    }
 }

@@ -14,7 +14,7 @@ mod gemv;
 mod wide;
 mod workgroup_tile;
 
-pub(in crate::ops) use wide::{OctetTile, octet_tiles, pack, pack_panels, subgroup8};
+pub(in crate::ops) use wide::{OctetTile, octet_tiles, pack, pack_panels, subgroup8, subgroup8_quads};
 use wide::Wide;
 
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};

@@ -9,7 +9,7 @@
 use super::{Bias, Conv2d, Sizes};
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs};
 use crate::op::Activation;
-use crate::ops::matmul::{self, Split, octet_tiles, pack, split, subgroup8};
+use crate::ops::matmul::{self, Split, octet_tiles, pack, split, subgroup8, subgroup8_quads};
 use crate::shape::ALIGN;
 
 crate::kernel! {
@@ -19,6 +19,13 @@ crate::kernel! {
         octets: u32, columns: u32, plane: u32, out_columns: u32, channels: u32, height: u32, width: u32, r: u32, s: u32,
         stride_h: u32, stride_w: u32, dilation_h: u32, dilation_w: u32, pad_top: i32, pad_left: i32,
     }
+    bind { x: Read, y: ReadWrite }
+}
+
+crate::kernel! {
+    /// Gathers columns of one pixel each.
+    mod gather_pixels = "shaders/conv2d/gather_pixels.wgsl";
+    params { octets: u32, quads: u32, plane_quads: u32, channels: u32 }
     bind { x: Read, y: ReadWrite }
 }
 
@@ -33,8 +40,8 @@ crate::kernel! {
     /// Adds columns to the pixels that they were gathered from.
     mod add_columns = "shaders/conv2d/add_columns.wgsl";
     params {
-        len: u32, channels: u32, height: u32, width: u32, out_rows: u32, out_columns: u32, pitch: u32, splits: u32,
-        part: u32, r: u32, s: u32, dilation_h: u32, dilation_w: u32, pad_top: i32, pad_left: i32,
+        quads: u32, row_quads: u32, channels: u32, height: u32, width: u32, out_rows: u32, out_columns: u32,
+        pitch: u32, splits: u32, part: u32, r: u32, s: u32, dilation_h: u32, dilation_w: u32, pad_top: i32, pad_left: i32,
     }
     bind { parts: Read, dx: ReadWrite }
 }
@@ -50,6 +57,8 @@ struct Product {
     transposed_a: bool,
     /// Products of as many columns each, one after the other in the result.
     batch: usize,
+    /// Whether the result's rows are stored in quads.
+    quads: bool,
 }
 
 impl Product {
@@ -66,26 +75,34 @@ impl Product {
     fn dispatch(&self, a_row: usize, split: &Split) -> Dispatch {
         let tile = self.tile();
         let (tiles_m, tiles_n) = (self.m.div_ceil(tile), self.n.div_ceil(64));
-        let c_row = self.n.div_ceil(8);
-        let params = subgroup8::Params {
-            batch: self.batch as u32,
-            m: self.m as u32,
-            n: self.n as u32,
-            k: self.k as u32,
-            splits: split.splits as u32,
-            k_split: split.length as u32,
-            tiles_m: tiles_m as u32,
-            tiles_n: tiles_n as u32,
-            a_row: a_row as u32,
-            a_batch: 0,
-            b_row: 8,
-            b_tile: (8 * self.k) as u32,
-            b_batch: (8 * self.k * tiles_n) as u32,
-            c_row: c_row as u32,
-            c_batch: (self.m * c_row) as u32,
-            c_split: (self.batch * self.m * c_row) as u32,
-        };
-        subgroup8::dispatch(params)
+        // Rows that are no whole octets, but whole quads, are stored where they belong.
+        let wide = if self.quads { 4 } else { 8 };
+        let c_row = self.n.div_ceil(wide);
+        // The two kernels have the same parameters, but each its own type for them.
+        macro_rules! product {
+            ($kernel:ident) => {
+                $kernel::dispatch($kernel::Params {
+                    batch: self.batch as u32,
+                    m: self.m as u32,
+                    n: self.n as u32,
+                    k: self.k as u32,
+                    splits: split.splits as u32,
+                    k_split: split.length as u32,
+                    tiles_m: tiles_m as u32,
+                    tiles_n: tiles_n as u32,
+                    a_row: a_row as u32,
+                    a_batch: 0,
+                    b_row: 8,
+                    b_tile: (8 * self.k) as u32,
+                    b_batch: (8 * self.k * tiles_n) as u32,
+                    c_row: c_row as u32,
+                    c_batch: (self.m * c_row) as u32,
+                    c_split: (self.batch * self.m * c_row) as u32,
+                })
+            };
+        }
+        let product = if self.quads { product!(subgroup8_quads) } else { product!(subgroup8) };
+        product
             .constant("TILE_M", tile as u32)
             .constant("TRANS_A", self.transposed_a)
             .constant("TRANS_B", false)
@@ -118,10 +135,12 @@ fn weights(candidate: Candidate, z: &Sizes) -> (Candidate, Bind, usize) {
     (candidate.scratch(bytes(z.k * pitch)).dispatch(dispatch), to, pitch / 8)
 }
 
-/// Whether the kernels of this module come before those of [`subgroup8`](super::subgroup8): see benches/README.md.
-pub(super) fn better(z: &Sizes) -> bool {
+/// Whether the kernels of this module come before those of [`subgroup8`](super::subgroup8): see benches/README.md. The others
+/// multiply zeros in the gradient of the input where there is a stride.
+pub(super) fn better(z: &Sizes, input_grad: bool) -> bool {
     let (columns, strides) = (z.n * z.p * z.q, z.window.vertical.stride * z.window.horizontal.stride);
-    z.r * z.s == 1 || z.k.min(z.c) >= 128 && columns <= 256 * strides
+    let channels = z.k.min(z.c);
+    z.r * z.s == 1 || channels >= 128 && columns <= 256 * strides || input_grad && strides > 1 && channels >= 64
 }
 
 /// Whether the kernels of this module serve a convolution at all.
@@ -130,8 +149,20 @@ fn served(z: &Sizes) -> bool {
     z.window.groups == 1 && z.multiply_adds() >= matmul::SMALL && columns <= MAX_COLUMNS && z.h * z.w > 0
 }
 
+/// The gathering of columns.
 fn gather(params: gather_columns::Params, to: Bind) -> Dispatch {
     let (threads, taps) = (params.octets as u64 * params.channels as u64, params.r * params.s);
+    let still = [params.stride_h, params.stride_w] == [1; 2] && [params.pad_top, params.pad_left] == [0; 2];
+    let same = params.plane == params.height * params.width;
+    if taps == 1 && still && same && params.plane.is_multiple_of(4) {
+        let pixels = gather_pixels::Params {
+            octets: params.octets,
+            quads: params.columns / 4,
+            plane_quads: params.plane / 4,
+            channels: params.channels,
+        };
+        return gather_pixels::dispatch(pixels).bind(&[Bind::Input(0), to]).groups(threads.div_ceil(64));
+    }
     gather_columns::dispatch(params)
         .bind(&[Bind::Input(0), to])
         .groups(threads.div_ceil(64))
@@ -170,18 +201,19 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
     let bias = (op.bias == Bias::Channels).then_some(Bind::Input(2));
     // Images of whole panels can come out where they belong.
     let plane = z.p * z.q;
-    let mut product = Product { m: z.k, n: plane, k: taps, transposed_a: false, batch: z.n };
-    let in_place = plane.is_multiple_of(64) || z.n == 1 && plane.is_multiple_of(8);
+    let mut product = Product { m: z.k, n: plane, k: taps, transposed_a: false, batch: z.n, quads: false };
+    let in_place = plane.is_multiple_of(64) || z.n == 1 && plane.is_multiple_of(4);
     let whole = in_place && product.split().splits == 1 && (bias.is_none() || z.k.is_multiple_of(8));
-    if !whole {
-        (product.n, product.batch) = (columns, 1);
+    match whole {
+        true => product.quads = !plane.is_multiple_of(8),
+        false => (product.n, product.batch) = (columns, 1),
     }
     let split = product.split();
     let to = if whole { Bind::Output(0) } else { Bind::Scratch(candidate.scratch.len()) };
-    let (rows, activation) = match whole {
-        true => (bias, op.activation),
-        false => (None, Activation::None),
-    };
+    // A sum in one part is finished by the product itself, where the bias is whole octets.
+    let finished = split.splits == 1 && (bias.is_none() || z.k.is_multiple_of(8));
+    let finish = |yes: bool| if yes { (bias, op.activation) } else { (None, Activation::None) };
+    let (rows, activation) = finish(finished);
     let dispatch = product
         .dispatch(a_row, &split)
         .constant("BIAS_ROWS", rows.is_some())
@@ -198,9 +230,10 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
         pitch: pitch as u32,
         splits: split.splits as u32,
     };
+    let (bias, activation) = finish(!finished);
     let place = place_columns::dispatch(params)
         .constant("BIAS", bias.is_some())
-        .constant("ACTIVATION", op.activation as u32)
+        .constant("ACTIVATION", activation as u32)
         .bind(&[to, bias.unwrap_or(to), Bind::Output(0)])
         .groups((z.n * z.k * z.p * z.q).div_ceil(64) as u64)
         .trips(split.splits as u64);
@@ -209,7 +242,7 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
 
 pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
     let (taps, columns) = (z.c * z.r * z.s, z.n * z.p * z.q);
-    let product = Product { m: taps, n: columns, k: z.k, transposed_a: true, batch: 1 };
+    let product = Product { m: taps, n: columns, k: z.k, transposed_a: true, batch: 1, quads: false };
     if !served(z) {
         return None;
     }
@@ -247,10 +280,11 @@ pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
         .constant("ACTIVATION", Activation::None as u32)
         .bind(&[a, panels, a, parts]);
     let (v, h) = (z.window.vertical, z.window.horizontal);
-    let len = z.n * z.c * z.h * z.w;
+    let (row_quads, rows) = (z.w.div_ceil(4), z.n * z.c * z.h);
     let pitch = columns.next_multiple_of(8);
     let params = add_columns::Params {
-        len: len as u32,
+        quads: (rows * row_quads) as u32,
+        row_quads: row_quads as u32,
         channels: z.c as u32,
         height: z.h as u32,
         width: z.w as u32,
@@ -269,8 +303,9 @@ pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
     let add = add_columns::dispatch(params)
         .constant("STRIDE_H", v.stride as u32)
         .constant("STRIDE_W", h.stride as u32)
+        .constant("EVERY", (v.dilation, h.dilation) != (1, 1))
         .bind(&[parts, Bind::Output(0)])
-        .groups(len.div_ceil(64) as u64)
-        .trips((z.r + z.r * z.s * (1 + split.splits)) as u64);
+        .groups((rows * row_quads).div_ceil(64) as u64)
+        .trips((z.r + z.r * z.s * (1 + 4 * split.splits)) as u64);
     Some(candidate.scratch(bytes(product.parts(&split))).dispatch(dispatch).dispatch(add))
 }
