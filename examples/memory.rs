@@ -1,8 +1,8 @@
 //! What training a residual network takes in memory, known before anything runs: the planner of a device plans the very
 //! program that the device would run, and creates nothing.
 //!
-//! `cargo run --example memory` prints a table for ResNet-18, -50 and -152. With `--run` the last of the networks asked for
-//! makes one step, with recomputation, and what was created is compared with the plan.
+//! `cargo run --example memory` prints a table for ResNet-18, -50 and -152. With `--run`, what stands in its last line makes
+//! a step, and what was created for it is compared with the plan.
 
 #[path = "memory/plan.rs"]
 mod plan;
@@ -15,7 +15,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use support::command;
 
-/// Prints what training residual networks takes in memory, with and without recomputation.
+/// Prints what training residual networks takes in memory, with and without computing blocks again for gradients.
 #[derive(Parser)]
 struct Options {
     /// best, gpu, software, cpu, or part of an adapter's name.
