@@ -1,6 +1,7 @@
 //! A device: an engine that runs programs, its memory, and one place where errors arrive.
 
 mod memory;
+mod planner;
 mod plans;
 mod profile;
 #[cfg(not(target_arch = "wasm32"))]
@@ -103,7 +104,9 @@ pub(crate) enum Reading {
 
 pub(crate) enum Engine {
     Cpu(Precision),
-    Gpu(Box<gpu::Engine>),
+    Gpu(gpu::Opaque<gpu::Engine>),
+    /// Plans for a GPU.
+    Plan(Box<gpu::Planner>),
 }
 
 #[derive(Default)]
@@ -211,11 +214,11 @@ impl Device {
         match pick {
             Pick::Cpu => Ok(Device::cpu()),
             Pick::Best => match gpu::Engine::open(&Pick::Best).await {
-                Ok(engine) => Ok(Device::new(Engine::Gpu(Box::new(engine)))),
+                Ok(engine) => Ok(Device::new(Engine::Gpu(gpu::Opaque::new(engine)))),
                 Err(Error::NoAdapter { .. }) => Ok(Device::cpu()),
                 Err(error) => Err(error),
             },
-            pick => Ok(Device::new(Engine::Gpu(Box::new(gpu::Engine::open(&pick).await?)))),
+            pick => Ok(Device::new(Engine::Gpu(gpu::Opaque::new(gpu::Engine::open(&pick).await?)))),
         }
     }
 
@@ -233,7 +236,7 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceRequest`] when it does not open.
     pub async fn open_adapter(adapter: &gpu::AdapterEntry) -> Result<Self> {
-        Ok(Device::new(Engine::Gpu(Box::new(adapter.open().await?))))
+        Ok(Device::new(Engine::Gpu(gpu::Opaque::new(adapter.open().await?))))
     }
 
     /// What the device is, in a line.
@@ -242,6 +245,7 @@ impl Device {
             Engine::Cpu(Precision::F32) => "CPU reference".into(),
             Engine::Cpu(Precision::F64) => "CPU reference in f64".into(),
             Engine::Gpu(gpu) => gpu.name().into(),
+            Engine::Plan(planner) => planner.name().into(),
         }
     }
 
@@ -255,6 +259,7 @@ impl Device {
         match &self.0.engine {
             Engine::Cpu(_) => None,
             Engine::Gpu(gpu) => Some(gpu.target()),
+            Engine::Plan(planner) => Some(planner.target()),
         }
     }
 
@@ -289,7 +294,7 @@ impl Device {
     pub fn wait(&self) -> Result<()> {
         self.run()?;
         match &self.0.engine {
-            Engine::Cpu(_) => Ok(()),
+            Engine::Cpu(_) | Engine::Plan(_) => Ok(()),
             Engine::Gpu(gpu) => gpu.wait(),
         }
     }
@@ -297,7 +302,7 @@ impl Device {
     /// Waits, without blocking the thread, until no more than a few steps are on their way.
     pub(crate) async fn throttle(&self) -> Result<()> {
         match &self.0.engine {
-            Engine::Cpu(_) => Ok(()),
+            Engine::Cpu(_) | Engine::Plan(_) => Ok(()),
             Engine::Gpu(gpu) => gpu.throttle().await,
         }
     }
@@ -307,6 +312,7 @@ impl Device {
         let mut counters = match &self.0.engine {
             Engine::Cpu(_) => Counters::default(),
             Engine::Gpu(gpu) => gpu.counters(),
+            Engine::Plan(planner) => planner.counters(),
         };
         let timings = &self.0.timings;
         let time = |n: &AtomicU64| Duration::from_nanos(n.load(Ordering::Relaxed));
@@ -358,7 +364,7 @@ impl Device {
             return Err(error);
         }
         match &self.0.engine {
-            Engine::Cpu(_) => Ok(()),
+            Engine::Cpu(_) | Engine::Plan(_) => Ok(()),
             Engine::Gpu(gpu) => gpu.check(),
         }
     }
@@ -377,6 +383,7 @@ impl Device {
                 let timer = session.as_mut().and_then(|s| s.as_mut()).map(|s| s.gpu_timer());
                 Ok(Reading::Gpu(gpu.read(cell, spec, timer)?))
             }
+            (Engine::Plan(planner), Storage::Gpu(_)) => Err(planner.read(spec)),
             (Engine::Cpu(_), Storage::Gpu(_)) => unreachable!("operands are on one device"),
         }
     }

@@ -76,6 +76,9 @@ pub enum Error {
         /// The driver's reason.
         reason: String,
     },
+    /// A value was asked for on a device that only plans: see [`Device::planner`](crate::Device::planner).
+    #[error("there are no values on a device that only plans")]
+    PlanOnly,
     /// A value would have to be computed again from a parameter that has changed since.
     #[error("{variable:?} was updated since this value was computed: call backward() before the update")]
     Updated {

@@ -2,8 +2,12 @@
 
 pub(crate) mod adapter;
 mod buffers;
+mod counted;
 pub(crate) mod fault;
+mod layout;
+mod opaque;
 mod pipeline;
+mod planner;
 mod profile;
 mod readback;
 mod recording;
@@ -12,6 +16,9 @@ mod texels;
 
 pub use adapter::AdapterEntry;
 pub(crate) use buffers::{Cell, Region};
+pub(crate) use layout::Layout;
+pub(crate) use opaque::Opaque;
+pub(crate) use planner::Planner;
 pub(crate) use profile::Timer;
 pub(crate) use readback::Reading;
 pub(crate) use recording::Recording;
@@ -19,11 +26,13 @@ pub(crate) use recording::Recording;
 use crate::device::{Counters, Pick, Storage};
 use crate::error::{Error, Result};
 use crate::kernel::Target;
+use crate::memory::{Part, Use};
 use crate::op::Scalar;
 use crate::profile::Tasks;
 use crate::program::Program;
 use crate::shape::Spec;
 use buffers::Pool;
+use counted::{Creator, Made};
 use fault::Funnel;
 use pipeline::Pipelines;
 use std::collections::VecDeque;
@@ -52,22 +61,15 @@ pub(crate) struct Engine {
     staged: AtomicU64,
     /// Whether calls from several threads must take turns.
     takes_turns: bool,
-    /// Whether textures of two components can be storage textures.
-    pair_texels: bool,
 }
 
 /// OpenGL has one context per instance; wgpu panics in a thread that waits for it while another waits for the GPU.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Counts of objects created; see [`Counters`].
-#[derive(Default)]
-pub(crate) struct Made {
-    pub buffers: AtomicU64,
-    pub buffer_bytes: AtomicU64,
-    pub bind_groups: AtomicU64,
-    pub pipelines: AtomicU64,
-    pub submits: AtomicU64,
-    pub dispatches: AtomicU64,
+/// Whether a tensor fits one binding.
+fn check_size(target: &Target, spec: Spec) -> Result<()> {
+    let (bytes, limit) = (spec.padded_bytes(), target.max_binding.min(target.max_buffer));
+    if bytes > limit { Err(Error::TensorTooLarge { spec, bytes, limit }) } else { Ok(()) }
 }
 
 impl Engine {
@@ -80,13 +82,12 @@ impl Engine {
         name: String,
         target: Target,
         takes_turns: bool,
-        pair_texels: bool,
         device: wgpu::Device,
         queue: wgpu::Queue,
     ) -> Self {
         let funnel = Funnel::attach(&device);
         let made = Arc::<Made>::default();
-        let pool = Pool::new(&device, &funnel, &made, target.max_buffer);
+        let pool = Pool::new(Creator::new(Some(device.clone()), &funnel, &made, target.max_buffer));
         let pipelines = Pipelines::new(&device, &funnel, &made, takes_turns, target.class);
         Engine {
             name,
@@ -102,7 +103,6 @@ impl Engine {
             made,
             staged: AtomicU64::new(0),
             takes_turns,
-            pair_texels,
         }
     }
 
@@ -125,16 +125,13 @@ impl Engine {
     }
 
     pub fn counters(&self) -> Counters {
-        let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        Counters {
-            buffers: get(&self.made.buffers),
-            buffer_bytes: get(&self.made.buffer_bytes),
-            bind_groups: get(&self.made.bind_groups),
-            pipelines: get(&self.made.pipelines),
-            submits: get(&self.made.submits),
-            dispatches: get(&self.made.dispatches),
-            ..Counters::default()
-        }
+        self.made.counters()
+    }
+
+    /// What there is now, the most bytes that there were, and what the driver's allocator says.
+    pub fn memory(&self) -> (Vec<Part>, u64, Option<u64>) {
+        let (parts, most) = self.made.memory();
+        (parts, most, self.pool.allocated())
     }
 
     pub fn destroy(&self) {
@@ -144,10 +141,7 @@ impl Engine {
     /// Copies `data` into a buffer of the pool.
     pub fn upload(&self, spec: Spec, data: &[u8]) -> Result<Storage> {
         self.check()?;
-        let limit = self.target.max_binding.min(self.target.max_buffer);
-        if spec.padded_bytes() > limit {
-            return Err(Error::TensorTooLarge { spec, bytes: spec.padded_bytes(), limit });
-        }
+        check_size(&self.target, spec)?;
         let _turn = self.turn();
         let pooled = self.pool.take(spec.bytes())?;
         if !data.is_empty() {
@@ -161,7 +155,7 @@ impl Engine {
         let _turn = self.turn();
         let _queue = self.in_flight.lock().unwrap();
         let mut encoder = self.encoder();
-        if region.evict(&self.pool, &mut encoder)? {
+        if region.evict(&self.pool, |moved| moved.encode(&mut encoder))? {
             self.submit(encoder)?;
         }
         self.write(region.buffer(), offset, bytemuck::cast_slice(values))?;
@@ -189,7 +183,7 @@ impl Engine {
     pub fn new_region(&self, bytes: u64, label: &str) -> Result<Arc<Region>> {
         self.check()?;
         let _turn = self.turn();
-        self.pool.region(bytes, label)
+        self.pool.region(bytes, Use::Arena, label)
     }
 
     /// Makes pipelines, buffers and bind groups for a program.
@@ -235,7 +229,7 @@ impl Engine {
         let _queue = self.in_flight.lock().unwrap();
         let mut encoder = self.encoder();
         for slot in recording.slots() {
-            slot.evict(&self.pool, &mut encoder)?;
+            slot.evict(&self.pool, |moved| moved.encode(&mut encoder))?;
         }
         self.submit(encoder)?;
         for slot in recording.slots() {

@@ -418,6 +418,8 @@ pub struct Target {
     pub int64: bool,
     /// Whether reading a texture is faster than reading a storage buffer: true for Mesa's software drivers.
     pub texel_loads: bool,
+    /// Whether that goes for textures of two components.
+    pub pair_texels: bool,
     /// Storage buffers per shader.
     pub max_storage_buffers: u32,
     /// Bytes of one storage binding.
@@ -439,6 +441,7 @@ impl Target {
         subgroup: None,
         int64: false,
         texel_loads: false,
+        pair_texels: false,
         max_storage_buffers: 8,
         max_binding: 128 << 20,
         max_buffer: 256 << 20,

@@ -11,6 +11,7 @@
 //! | every op, with formula and source | [`ops`] |
 //! | ops of your own | [`op::Op`], [`kernel!`], [`testing`] |
 //! | where the time goes, what runs and why | [`profile`], [`Device::explain`] |
+//! | what memory is taken, and what would be | [`memory`], [`Device::memory`], [`Device::planner`] |
 //! | kernels chosen by measurement | [`tune`], [`Device::tune`] |
 //! | what goes wrong | [`Error`], [`ShapeError`] |
 //!
@@ -33,6 +34,7 @@ mod error;
 mod gpu;
 mod grad;
 pub mod kernel;
+pub mod memory;
 pub mod models;
 pub mod nn;
 pub mod op;
@@ -61,6 +63,7 @@ pub use gpu::AdapterEntry;
 pub use gpu::adapter::adapters;
 pub use gpu::shader;
 pub use grad::Gradients;
+pub use memory::Memory;
 pub use optim::{
     Adam, AdamConfig, AdamW, AdamWConfig, Clip, Guard, Optimizer, ParamGroup, RmsProp, RmsPropConfig, Sgd,
     SgdConfig,

@@ -402,15 +402,18 @@ impl Shared {
         }
         let trainable = members[0].trainable;
         let mut arena = Arena::new(&self.device, bytes, if trainable { "parameters" } else { "buffers" })?;
-        let mut values = Vec::with_capacity(bytes as usize / 4);
+        let drawn = !self.device.only_plans();
+        let mut values = Vec::with_capacity(if drawn { bytes as usize / 4 } else { 0 });
         let mut offset = 0;
         for r in members {
-            let init = r.init.lock().unwrap().take();
+            let init = r.init.lock().unwrap().take().filter(|_| drawn);
             values.extend(init.map(|init| init.values(r.shape, self.seed, &r.name)).unwrap_or_default());
             let variable = Variable::new(&self.device, &arena.chunk, offset, r.shape, &r.name, trainable);
             let _ = r.variable.set(Ok(variable));
             offset += r.bytes();
-            values.resize(offset as usize / 4, 0.0);
+            if drawn {
+                values.resize(offset as usize / 4, 0.0);
+            }
         }
         self.device.write_chunk(&arena.chunk, 0, &values)?;
         arena.trainable = trainable;

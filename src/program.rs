@@ -2,7 +2,7 @@
 //! [`Target`] before memory is planned, so that scratch and binding limits are part of the plan.
 //!
 //! A [`Listing`] (what a trace asked for, canonical and comparable) is turned into a [`Program`]: fused
-//! ([`fuse`]), lowered ([`lower`]) and given memory ([`memory`]). Both engines run the result.
+//! ([`fuse`]), lowered ([`lower`]) and given memory ([`memory`], [`turns`]). Both engines run the result.
 
 pub(crate) mod choose;
 mod explain;
@@ -10,11 +10,13 @@ pub(crate) mod fold;
 pub(crate) mod fuse;
 pub(crate) mod lower;
 pub(crate) mod memory;
+pub(crate) mod turns;
 
 use crate::caller::Caller;
 use crate::device::Chunk;
 use crate::error::Result;
 use crate::kernel::{Candidate, Dispatch, Misfit, Target};
+use crate::memory::ProgramMemory;
 use crate::op::{Op, Scalar};
 use crate::pointwise::{Function, Pointwise};
 use crate::shape::Spec;
@@ -372,6 +374,24 @@ impl Program {
             let kernels = step.kernels.iter().flat_map(|k| &k.dispatches);
             copies.chain(kernels.map(move |dispatch| Job { index, step, copy: None, dispatch }))
         })
+    }
+
+    /// What it needs beside the arenas, as far as it is known without a device.
+    pub fn memory(&self) -> ProgramMemory {
+        ProgramMemory {
+            steps: self.steps.len(),
+            dispatches: self.jobs().count(),
+            slots: self.planned_bytes(),
+            at_once: self.peak.0,
+            kept: self.unshared_bytes - self.scratch_bytes(),
+            ..ProgramMemory::default()
+        }
+    }
+
+    /// Bytes of all scratch before sharing.
+    pub fn scratch_bytes(&self) -> u64 {
+        let scratch = self.steps.iter().filter_map(|s| s.kernels.as_ref()).flat_map(|k| &k.scratch);
+        scratch.map(|&bytes| memory::scratch(bytes)).sum()
     }
 
     /// Bytes of the buffers that values share.

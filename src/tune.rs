@@ -105,7 +105,7 @@ impl Choose for Tuning<'_> {
         if let Some(choice) = self.tuner.known(question, &key, &shaders) {
             return Some(choice);
         }
-        if !self.tuner.measure {
+        if !self.tuner.measure || self.device.only_plans() {
             return None;
         }
         let start = crate::clock::now();

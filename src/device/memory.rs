@@ -120,6 +120,7 @@ impl Device {
         let memory = match &self.0.engine {
             Engine::Cpu(_) => Memory::Host(Mutex::new(vec![0.0; bytes as usize / 4])),
             Engine::Gpu(gpu) => Memory::Gpu(gpu.new_region(bytes, label)?),
+            Engine::Plan(planner) => Memory::Gpu(planner.new_region(bytes, label)?),
         };
         let chunk = Chunk {
             id: trace::next_id(),
@@ -141,6 +142,7 @@ impl Device {
         self.check()?;
         match (&self.0.engine, &chunk.memory) {
             (Engine::Gpu(gpu), Memory::Gpu(region)) => gpu.write_region(region, offset, values),
+            (Engine::Plan(planner), Memory::Gpu(region)) => planner.write_region(region),
             (_, Memory::Host(data)) => {
                 let mut data = data.lock().unwrap();
                 let target = &mut data[offset as usize / 4..][..values.len()];

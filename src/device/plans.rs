@@ -2,8 +2,9 @@
 
 use super::{Device, Engine, Storage};
 use crate::cpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu;
+use crate::memory::ProgramMemory;
 use crate::op::Scalar;
 use crate::profile::Tasks;
 use crate::program::fold::{Folded, fold};
@@ -48,13 +49,30 @@ struct Results {
 
 pub(super) enum Ready {
     Cpu(cpu::Slots),
-    Gpu(Box<gpu::Recording>),
+    Gpu(gpu::Opaque<gpu::Recording>),
+    Plan(Box<gpu::Layout>),
 }
 
 /// Plans kept per device; the least recently used one goes first.
 const MAX_PLANS: usize = 64;
 
+impl Plan {
+    /// What it needs beside the arenas.
+    pub fn memory(&self) -> ProgramMemory {
+        match &self.ready {
+            Ready::Cpu(_) => self.program.memory(),
+            Ready::Gpu(recording) => recording.memory(&self.program),
+            Ready::Plan(layout) => layout.memory(&self.program),
+        }
+    }
+}
+
 impl Plans {
+    /// The memory of all plans, the most recently used last.
+    pub fn memory(&self) -> Vec<ProgramMemory> {
+        self.cached.iter().map(|plan| plan.memory()).collect()
+    }
+
     /// Makes `plan` the one that was used last, if it is still there.
     fn last(&mut self, plan: &Arc<Plan>) {
         if let Some(at) = self.cached.iter().rposition(|p| Arc::ptr_eq(p, plan)) {
@@ -72,10 +90,13 @@ impl Plans {
 impl Device {
     /// The program that ran last on this device, as text: every step with its operands, the line that asked for it,
     /// what was fused into it, the kernels that were chosen and the candidates that were not, with the reason; then
-    /// the slots, with the values that take turns in each, and the memory.
+    /// the slots, with the values that take turns in each, and the memory that the program needs; at the end, where the
+    /// device is a GPU or plans for one, all [`memory`](Device::memory) of the device.
     pub fn explain(&self) -> String {
-        let plans = self.plans();
-        plans.cached.last().map_or_else(|| "no program has run yet\n".into(), |plan| plan.to_string())
+        let last = self.plans().cached.last().cloned();
+        let Some(plan) = last else { return "no program has run yet\n".into() };
+        let memory = (!self.is_reference()).then(|| format!("\n{}", self.memory()));
+        format!("{plan}{}", memory.unwrap_or_default())
     }
 
     /// Runs the program of `listing`, planning it if it is new, and returns where the held values are,
@@ -119,6 +140,7 @@ impl Device {
                 let timer = session.map(|s| s.gpu(plan.tasks()));
                 gpu.run(&plan.program, recording, leaves, scalars, timer)?
             }
+            (Engine::Plan(planner), Ready::Plan(layout)) => planner.run(&plan.program, layout, leaves)?,
             _ => unreachable!("a plan belongs to its device"),
         };
         self.0.timings.runs.fetch_add(1, Ordering::Relaxed);
@@ -166,7 +188,8 @@ impl Device {
         let folded = folded.map(|folded| Kept { folded, results: Mutex::default() });
         let ready = match &self.0.engine {
             Engine::Cpu(_) => Ready::Cpu(cpu::Slots::default()),
-            Engine::Gpu(gpu) => Ready::Gpu(Box::new(gpu.record(&program)?)),
+            Engine::Gpu(gpu) => Ready::Gpu(gpu::Opaque::new(gpu.record(&program)?)),
+            Engine::Plan(planner) => Ready::Plan(Box::new(planner.lay_out(&program)?)),
         };
         let (listing, tasks) = (listing.clone(), OnceLock::new());
         let plan = Arc::new(Plan { fingerprint, listing, program, ready, tasks, folded });
@@ -195,6 +218,7 @@ impl Device {
                 gpu.fill_slots(&recording, crate::testing::POISON)?;
                 gpu.run(program, &recording, leaves, scalars, None)
             }
+            Engine::Plan(_) => Err(Error::PlanOnly),
         }
     }
 
@@ -229,9 +253,6 @@ impl fmt::Display for Plan {
             let n = kept.folded.prelude.held.len();
             writeln!(f, "folded: {n} inputs are weights and biases, computed when variables change")?;
         }
-        match &self.ready {
-            Ready::Cpu(_) => Ok(()),
-            Ready::Gpu(recording) => write!(f, "{recording}"),
-        }
+        Ok(())
     }
 }

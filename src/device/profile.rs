@@ -28,7 +28,7 @@ pub(super) struct Session {
 
 enum Timer {
     Host(cpu::Timer),
-    Gpu(Box<gpu::Timer>),
+    Gpu(gpu::Opaque<gpu::Timer>),
 }
 
 impl Profiler {
@@ -69,7 +69,7 @@ impl Plan {
     pub(super) fn tasks(&self) -> &Tasks {
         self.tasks.get_or_init(|| match &self.ready {
             Ready::Cpu(_) => Tasks::of_steps(&self.program),
-            Ready::Gpu(_) => Tasks::of_dispatches(&self.program),
+            Ready::Gpu(_) | Ready::Plan(_) => Tasks::of_dispatches(&self.program),
         })
     }
 }
@@ -116,8 +116,8 @@ impl Device {
         #[cfg(not(target_arch = "wasm32"))]
         self.wait()?;
         let timer = match &self.0.engine {
-            Engine::Cpu(_) => Timer::Host(cpu::Timer::default()),
-            Engine::Gpu(gpu) => Timer::Gpu(Box::new(gpu::Timer::new(gpu, by_waits))),
+            Engine::Cpu(_) | Engine::Plan(_) => Timer::Host(cpu::Timer::default()),
+            Engine::Gpu(gpu) => Timer::Gpu(gpu::Opaque::new(gpu::Timer::new(gpu, by_waits))),
         };
         let runs = self.0.timings.runs.load(Ordering::Relaxed);
         self.0.profiler.replace(Some(Session { started: crate::clock::now(), runs, timer }));
@@ -151,9 +151,9 @@ impl Device {
         let wall = crate::clock::now() - session.started;
         let runs = self.0.timings.runs.load(Ordering::Relaxed) - session.runs;
         let (clock, events) = match (session.timer, &self.0.engine) {
-            (Timer::Gpu(timer), Engine::Gpu(gpu)) => (timer.clock(), timer.events(gpu).await?),
+            (Timer::Gpu(timer), Engine::Gpu(gpu)) => (timer.clock(), timer.take().events(gpu).await?),
             (Timer::Host(timer), _) => (Clock::Host, timer.events),
-            (Timer::Gpu(_), Engine::Cpu(_)) => unreachable!("a session belongs to its device"),
+            (Timer::Gpu(_), _) => unreachable!("a session belongs to its device"),
         };
         Ok(Profile { device, clock, events, runs, wall })
     }

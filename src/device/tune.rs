@@ -42,6 +42,12 @@ impl Device {
         Ok(())
     }
 
+    /// Knows from now on what `other` knows.
+    pub(super) fn tune_as(&self, other: &Device) {
+        let tuner = other.0.tuner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.0.tuner.lock().unwrap_or_else(PoisonError::into_inner) = tuner;
+    }
+
     /// Plans a listing, by measurement where that was asked for.
     pub(super) fn plan_listing(&self, listing: &Listing, scalars: &[Scalar]) -> Result<Program> {
         let tuner = self.0.tuner.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -52,7 +58,7 @@ impl Device {
     /// Makes a program ready that is to be timed.
     ///
     /// # Panics
-    /// On the CPU reference.
+    /// On the CPU reference, and where nothing runs.
     pub(crate) fn ready_once(&self, program: Program) -> Result<Once> {
         let recording = self.timed_gpu().record(&program)?;
         let tasks = Tasks::of_dispatches(&program);
@@ -63,7 +69,7 @@ impl Device {
     /// copies of inputs and the way to the device and back included.
     ///
     /// # Panics
-    /// On the CPU reference.
+    /// On the CPU reference, and where nothing runs.
     pub(crate) fn time_once(&self, once: &Once, leaves: &[Storage], scalars: &[Scalar]) -> Result<Duration> {
         let gpu = self.timed_gpu();
         gpu.wait()?;
@@ -83,7 +89,7 @@ impl Device {
     fn timed_gpu(&self) -> &gpu::Engine {
         match &self.0.engine {
             Engine::Gpu(gpu) => gpu,
-            Engine::Cpu(_) => panic!("the reference has no kernels to time"),
+            Engine::Cpu(_) | Engine::Plan(_) => panic!("there is nothing to time"),
         }
     }
 }

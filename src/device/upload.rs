@@ -22,6 +22,7 @@ impl Device {
         let storage = match &self.0.engine {
             Engine::Cpu(_) => Ok(Storage::Host(Arc::new(data.iter().map(|&v| v as f64).collect()))),
             Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(data)),
+            Engine::Plan(planner) => planner.upload(spec),
         };
         Tensor::from_leaf(self, spec, storage, None)
     }
@@ -85,6 +86,7 @@ impl Device {
         let storage = match &self.0.engine {
             Engine::Cpu(_) => Ok(Storage::Host(Arc::new(kept.iter().map(|&v| v as f64).collect()))),
             Engine::Gpu(gpu) => gpu.upload(spec, bytemuck::cast_slice(&kept)),
+            Engine::Plan(planner) => planner.upload(spec),
         };
         Tensor::from_leaf(self, spec, storage, Some(seen))
     }

@@ -88,11 +88,13 @@ impl AdapterEntry {
             .then_some((self.info.subgroup_min_size, self.info.subgroup_max_size));
         let int64 = features.contains(wgpu::Features::SHADER_INT64);
         let llvmpipe = self.info.name.contains("llvmpipe");
+        let pair = self.adapter.get_texture_format_features(wgpu::TextureFormat::Rg32Uint);
         Target {
             class: self.class(),
             subgroup,
             int64,
             texel_loads: llvmpipe,
+            pair_texels: llvmpipe && pair.allowed_usages.contains(wgpu::TextureUsages::STORAGE_BINDING),
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
@@ -143,9 +145,7 @@ impl AdapterEntry {
         let (device, queue) = (self.adapter.request_device(&descriptor).await)
             .map_err(|e| Error::DeviceRequest { adapter: self.to_string(), message: e.to_string() })?;
         let takes_turns = self.info.backend == wgpu::Backend::Gl;
-        let pair = self.adapter.get_texture_format_features(wgpu::TextureFormat::Rg32Uint);
-        let pair_texels = pair.allowed_usages.contains(wgpu::TextureUsages::STORAGE_BINDING);
-        Ok(Engine::new(self.to_string(), self.target(), takes_turns, pair_texels, device, queue))
+        Ok(Engine::new(self.to_string(), self.target(), takes_turns, device, queue))
     }
 }
 

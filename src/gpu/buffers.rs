@@ -1,54 +1,49 @@
 //! Buffers: regions that recordings and arenas write, and a pool for what comes and goes.
 
-use super::Made;
-use super::fault::Funnel;
-use crate::error::{Error, Result};
+use super::counted::{Buffer, Creator, Texture};
+use crate::error::Result;
 use crate::kernel::Access;
+use crate::memory::Use;
 use crate::shape::ALIGN;
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
 /// A buffer that programs write: a slot that recordings share, or an arena chunk. It knows which held values still
 /// lie in it, so they can be moved out before it is written again.
 pub(crate) struct Region {
-    buffer: Tracked,
+    buffer: Buffer,
     residents: Mutex<Vec<Weak<Cell>>>,
 }
 
-/// A buffer that is counted while it lives.
-struct Tracked {
-    buffer: wgpu::Buffer,
-    made: Arc<Made>,
-}
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        self.made.buffer_bytes.fetch_sub(self.buffer.size(), Ordering::Relaxed);
+/// No two regions are equal.
+impl PartialEq for Region {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
     }
 }
 
-/// A texture that recordings copy what they read into. It counts as a buffer.
-pub(crate) struct Texture {
-    pub texture: wgpu::Texture,
-    pub view: wgpu::TextureView,
-    bytes: u64,
-    made: Arc<Made>,
+/// A copy of a held value out of a region: to a place of its own, and how many bytes.
+pub(crate) struct Move<'a> {
+    pub region: &'a Region,
+    pub offset: u64,
+    pub to: &'a Pooled,
+    pub bytes: u64,
 }
 
-impl Drop for Texture {
-    fn drop(&mut self) {
-        self.made.buffer_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+impl Move<'_> {
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        let (from, to) = (self.region.buffer(), self.to.buffer());
+        encoder.copy_buffer_to_buffer(from, self.offset, to, self.to.offset(), self.bytes);
     }
 }
 
 impl Region {
     pub fn buffer(&self) -> &wgpu::Buffer {
-        &self.buffer.buffer
+        self.buffer.handle()
     }
 
     pub fn bytes(&self) -> u64 {
-        self.buffer().size()
+        self.buffer.bytes()
     }
 
     /// Notes that a held value lies here from now on.
@@ -67,12 +62,13 @@ impl Region {
         residents.iter().filter_map(Weak::upgrade).map(|cell| cell.resident_bytes()).sum()
     }
 
-    /// Copies the values that somebody still holds to buffers of their own. Says whether there were any.
-    pub fn evict(&self, pool: &Arc<Pool>, encoder: &mut wgpu::CommandEncoder) -> Result<bool> {
+    /// Moves the values that somebody still holds to buffers of their own, by copies that `copy` encodes. Says whether
+    /// there were any.
+    pub fn evict(&self, pool: &Arc<Pool>, mut copy: impl FnMut(Move<'_>)) -> Result<bool> {
         let residents = std::mem::take(&mut *self.residents.lock().unwrap());
         let mut any = false;
         for cell in residents.iter().filter_map(Weak::upgrade) {
-            cell.move_out(pool, encoder)?;
+            cell.move_out(pool, &mut copy)?;
             any = true;
         }
         Ok(any)
@@ -123,11 +119,11 @@ impl Cell {
         }
     }
 
-    fn move_out(&self, pool: &Arc<Pool>, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+    fn move_out(&self, pool: &Arc<Pool>, copy: impl FnOnce(Move<'_>)) -> Result<()> {
         let mut at = self.0.lock().unwrap();
         if let At::Region { region, offset, bytes } = &*at {
             let own = pool.take(*bytes)?;
-            encoder.copy_buffer_to_buffer(region.buffer(), *offset, own.buffer(), own.offset(), *bytes);
+            copy(Move { region, offset: *offset, to: &own, bytes: *bytes });
             *at = At::Pooled(own);
         }
         Ok(())
@@ -136,10 +132,7 @@ impl Cell {
 
 /// Makes buffers and takes them back.
 pub(crate) struct Pool {
-    device: wgpu::Device,
-    funnel: Arc<Funnel>,
-    made: Arc<Made>,
-    max_buffer: u64,
+    creator: Creator,
     shelf: Mutex<Shelf>,
     slots: Mutex<Vec<Weak<Region>>>,
     textures: Mutex<Vec<Weak<Texture>>>,
@@ -149,7 +142,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Shelf {
     /// Idle buffers by kind and size.
-    idle: HashMap<(Kind, u64), Vec<Tracked>>,
+    idle: HashMap<(Kind, u64), Vec<Buffer>>,
     idle_bytes: u64,
     /// Pages of small cells, for held scalars.
     pages: Vec<Arc<Page>>,
@@ -157,7 +150,7 @@ struct Shelf {
 }
 
 struct Page {
-    buffer: Tracked,
+    buffer: Buffer,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -166,6 +159,15 @@ enum Kind {
     Data,
     /// Mapped by the host.
     Staging,
+}
+
+impl Kind {
+    fn used_for(self) -> Use {
+        match self {
+            Kind::Data => Use::Values,
+            Kind::Staging => Use::Readback,
+        }
+    }
 }
 
 /// Idle buffers above this are given back to the driver.
@@ -177,12 +179,9 @@ const EMPTY_BINDINGS: u64 = 64;
 const PAGE: u64 = 64 << 10;
 
 impl Pool {
-    pub fn new(device: &wgpu::Device, funnel: &Arc<Funnel>, made: &Arc<Made>, max_buffer: u64) -> Arc<Self> {
+    pub fn new(creator: Creator) -> Arc<Self> {
         Arc::new(Pool {
-            device: device.clone(),
-            funnel: funnel.clone(),
-            made: made.clone(),
-            max_buffer,
+            creator,
             shelf: Mutex::default(),
             slots: Mutex::default(),
             textures: Mutex::default(),
@@ -190,38 +189,29 @@ impl Pool {
         })
     }
 
-    fn create(&self, bytes: u64, usage: wgpu::BufferUsages, label: &str) -> Result<Tracked> {
-        if bytes > self.max_buffer {
-            let message = format!("a buffer of {bytes} bytes is above the limit of {}", self.max_buffer);
-            return Err(Error::OutOfMemory { message });
-        }
-        let descriptor =
-            wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
-        let buffer = self.device.create_buffer(&descriptor);
-        self.made.buffers.fetch_add(1, Ordering::Relaxed);
-        self.made.buffer_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let tracked = Tracked { buffer, made: self.made.clone() };
-        self.funnel.check()?;
-        Ok(tracked)
+    /// Bytes that the driver's allocator has given out for what is counted, where it tells.
+    pub fn allocated(&self) -> Option<u64> {
+        self.creator.allocated()
     }
 
     /// A new region of its own, filled with zeros.
-    pub fn region(&self, bytes: u64, label: &str) -> Result<Arc<Region>> {
+    pub fn region(&self, bytes: u64, used_for: Use, label: &str) -> Result<Arc<Region>> {
         use wgpu::BufferUsages as U;
-        let buffer = self.create(bytes.max(ALIGN), U::STORAGE | U::COPY_SRC | U::COPY_DST, label)?;
+        let usage = U::STORAGE | U::COPY_SRC | U::COPY_DST;
+        let buffer = self.creator.buffer(bytes.max(ALIGN), usage, used_for, label)?;
         Ok(Arc::new(Region { buffer, residents: Mutex::default() }))
     }
 
     /// A buffer for the uniform parameters of a recording.
-    pub fn uniform(&self, bytes: u64) -> Result<OwnBuffer> {
+    pub fn uniform(&self, bytes: u64) -> Result<Buffer> {
         use wgpu::BufferUsages as U;
-        Ok(OwnBuffer(self.create(bytes.max(ALIGN), U::UNIFORM | U::COPY_DST, "parameters")?))
+        self.creator.buffer(bytes.max(ALIGN), U::UNIFORM | U::COPY_DST, Use::Kernels, "kernel parameters")
     }
 
     /// A buffer that results of queries are put into.
-    pub fn queries(&self, bytes: u64) -> Result<OwnBuffer> {
+    pub fn queries(&self, bytes: u64) -> Result<Buffer> {
         use wgpu::BufferUsages as U;
-        Ok(OwnBuffer(self.create(bytes, U::QUERY_RESOLVE | U::COPY_SRC, "queries")?))
+        self.creator.buffer(bytes, U::QUERY_RESOLVE | U::COPY_SRC, Use::Readback, "queries")
     }
 
     /// Slots of at least the given sizes for one recording. All recordings share them, each takes the best fit.
@@ -240,7 +230,7 @@ impl Pool {
                     region
                 }
                 None => {
-                    let region = self.region(bytes, "slot")?;
+                    let region = self.region(bytes, Use::Slots, "slots")?;
                     shared.push(Arc::downgrade(&region));
                     region
                 }
@@ -250,41 +240,34 @@ impl Pool {
         Ok(taken)
     }
 
-    /// A texture of at least `size`, not one of those that are `busy`. All recordings share them.
-    pub fn texture(
+    /// Textures of at least so many rows for one recording. All recordings share them, each takes the best fit.
+    pub fn textures(
         &self,
         format: wgpu::TextureFormat,
-        [width, height]: [u32; 2],
-        busy: impl Fn(&Arc<Texture>) -> bool,
-    ) -> Result<Arc<Texture>> {
+        width: u32,
+        rows: &[u32],
+    ) -> Result<Vec<Arc<Texture>>> {
         let mut shared = self.textures.lock().unwrap();
         shared.retain(|t| t.strong_count() > 0);
-        let fits = |t: &Arc<Texture>| {
-            let t = &t.texture;
-            t.format() == format && t.width() == width && (height..=2 * height).contains(&t.height())
-        };
-        let free = shared.iter().filter_map(Weak::upgrade).filter(|t| fits(t) && !busy(t));
-        if let Some(best) = free.min_by_key(|t| t.texture.height()) {
-            return Ok(best);
+        let mut free: Vec<Arc<Texture>> = shared.iter().filter_map(Weak::upgrade).collect();
+        let mut taken = Vec::new();
+        for &rows in rows {
+            let fits = |t: &&Arc<Texture>| t.format == format && (rows..=2 * rows).contains(&t.height);
+            let best = free.iter().filter(fits).min_by_key(|t| t.height).cloned();
+            let texture = match best {
+                Some(texture) => {
+                    free.retain(|t| !Arc::ptr_eq(t, &texture));
+                    texture
+                }
+                None => {
+                    let texture = Arc::new(self.creator.texture(format, width, rows)?);
+                    shared.push(Arc::downgrade(&texture));
+                    texture
+                }
+            };
+            taken.push(texture);
         }
-        let texture = self.device.create_texture(&wgpu::TextureDescriptor {
-            label: Some("texels"),
-            size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format,
-            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
-            view_formats: &[],
-        });
-        let bytes = width as u64 * height as u64 * format.block_copy_size(None).unwrap_or(0) as u64;
-        self.made.buffers.fetch_add(1, Ordering::Relaxed);
-        self.made.buffer_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.funnel.check()?;
-        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-        let texture = Arc::new(Texture { texture, view, bytes, made: self.made.clone() });
-        shared.push(Arc::downgrade(&texture));
-        Ok(texture)
+        Ok(taken)
     }
 
     /// What empty operands are bound to: binding `i` gets [`ALIGN`] bytes at `i` times that. A buffer for reading and
@@ -293,7 +276,7 @@ impl Pool {
         let mut nothing = self.nothing.lock().unwrap();
         let side = &mut nothing[(access == Access::ReadWrite) as usize];
         if side.is_none() {
-            *side = Some(self.region(EMPTY_BINDINGS * ALIGN, "nothing")?);
+            *side = Some(self.region(EMPTY_BINDINGS * ALIGN, Use::Empty, "empty operands")?);
         }
         Ok(side.clone().expect("made above"))
     }
@@ -302,11 +285,11 @@ impl Pool {
     pub fn take(self: &Arc<Self>, bytes: u64) -> Result<Pooled> {
         use wgpu::BufferUsages as U;
         if bytes > CELL {
-            return self.take_whole(Kind::Data, bytes, U::COPY_SRC | U::COPY_DST, "values");
+            return self.take_whole(Kind::Data, bytes, U::COPY_SRC | U::COPY_DST, "uploads and held");
         }
         let mut shelf = self.shelf.lock().unwrap();
         if shelf.free_cells.is_empty() {
-            let buffer = self.create(PAGE, U::COPY_SRC | U::COPY_DST, "scalars")?;
+            let buffer = self.creator.buffer(PAGE, U::COPY_SRC | U::COPY_DST, Use::Values, "held scalars")?;
             let page = shelf.pages.len();
             shelf.pages.push(Arc::new(Page { buffer }));
             shelf.free_cells.extend((0..PAGE / CELL).rev().map(|i| (page, i * CELL)));
@@ -329,7 +312,7 @@ impl Pool {
         usage: wgpu::BufferUsages,
         label: &str,
     ) -> Result<Pooled> {
-        let size = size_class(bytes).min(self.max_buffer).max(bytes);
+        let size = size_class(bytes).min(self.creator.max_buffer).max(bytes);
         let idle = {
             let mut shelf = self.shelf.lock().unwrap();
             let found = shelf.idle.get_mut(&(kind, size)).and_then(Vec::pop);
@@ -340,7 +323,7 @@ impl Pool {
         };
         let buffer = match idle {
             Some(buffer) => buffer,
-            None => self.create(size, usage, label)?,
+            None => self.creator.buffer(size, usage, kind.used_for(), label)?,
         };
         Ok(Pooled { at: Some(Taken::Whole { kind, buffer }), pool: Arc::downgrade(self) })
     }
@@ -352,15 +335,6 @@ fn size_class(bytes: u64) -> u64 {
     bytes.next_multiple_of(step)
 }
 
-/// A buffer of one recording or profile.
-pub(crate) struct OwnBuffer(Tracked);
-
-impl OwnBuffer {
-    pub fn buffer(&self) -> &wgpu::Buffer {
-        &self.0.buffer
-    }
-}
-
 /// A place in the pool.
 pub(crate) struct Pooled {
     at: Option<Taken>,
@@ -368,15 +342,15 @@ pub(crate) struct Pooled {
 }
 
 enum Taken {
-    Whole { kind: Kind, buffer: Tracked },
+    Whole { kind: Kind, buffer: Buffer },
     Cell { page: Arc<Page>, index: usize, offset: u64 },
 }
 
 impl Pooled {
     pub fn buffer(&self) -> &wgpu::Buffer {
         match self.at.as_ref().expect("taken until dropped") {
-            Taken::Whole { buffer, .. } => &buffer.buffer,
-            Taken::Cell { page, .. } => &page.buffer.buffer,
+            Taken::Whole { buffer, .. } => buffer.handle(),
+            Taken::Cell { page, .. } => page.buffer.handle(),
         }
     }
 
@@ -394,9 +368,9 @@ impl Drop for Pooled {
         let mut shelf = pool.shelf.lock().unwrap();
         match self.at.take() {
             Some(Taken::Whole { kind, buffer }) => {
-                let size = buffer.buffer.size();
+                let size = buffer.bytes();
                 // A mapped buffer is in the host's hands after a failed read; it is not used again.
-                if shelf.idle_bytes + size <= MAX_IDLE_BYTES && pool.funnel.check().is_ok() {
+                if shelf.idle_bytes + size <= MAX_IDLE_BYTES && pool.creator.funnel.check().is_ok() {
                     shelf.idle_bytes += size;
                     shelf.idle.entry((kind, size)).or_default().push(buffer);
                 }

@@ -12,9 +12,14 @@ pub(crate) struct Funnel {
 }
 
 impl Funnel {
+    /// Listens to nothing: nothing can fail where nothing is created.
+    pub fn silent() -> Arc<Self> {
+        Arc::new(Funnel { failed: AtomicBool::new(false), first: Mutex::new(None) })
+    }
+
     /// Listens to `device`.
     pub fn attach(device: &wgpu::Device) -> Arc<Self> {
-        let funnel = Arc::new(Funnel { failed: AtomicBool::new(false), first: Mutex::new(None) });
+        let funnel = Funnel::silent();
         let errors = funnel.clone();
         device.on_uncaptured_error(Arc::new(move |error| errors.record(from_wgpu(error))));
         let losses = funnel.clone();

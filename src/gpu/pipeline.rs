@@ -1,6 +1,6 @@
 //! Pipelines, made once per kernel and baked constants; missing ones are made in parallel.
 
-use super::Made;
+use super::counted::Made;
 use super::fault::Funnel;
 use super::shader::{self, Const};
 use super::texels;

@@ -2,7 +2,8 @@
 //! each of them alone and waiting for it.
 
 use super::Engine;
-use super::buffers::{OwnBuffer, Pooled};
+use super::buffers::Pooled;
+use super::counted::Buffer;
 use crate::error::Result;
 use crate::profile::{Clock, Event, Task};
 use std::sync::Arc;
@@ -35,7 +36,7 @@ enum Method {
 /// Queries are written anew in every submit; their results are copied behind those of the submits before.
 struct Timestamps {
     sets: Vec<wgpu::QuerySet>,
-    resolved: Option<OwnBuffer>,
+    resolved: Option<Buffer>,
     /// What the present submit does; task `i` owns queries `2i` and `2i + 1`.
     tasks: Vec<Arc<Task>>,
     pages: Vec<Page>,
@@ -228,14 +229,14 @@ impl Timestamps {
         if queries == 0 {
             return Ok(());
         }
-        if self.resolved.as_ref().is_none_or(|b| b.buffer().size() < bytes) {
+        if self.resolved.as_ref().is_none_or(|b| b.bytes() < bytes) {
             self.resolved = Some(engine.pool.queries(bytes.next_multiple_of(RESOLVE_ALIGN).max(PAGE))?);
         }
         if self.pages.last().is_none_or(|p| p.used + bytes > p.results.buffer().size()) {
             let results = engine.pool.take_staging(bytes.max(PAGE))?;
             self.pages.push(Page { results, used: 0, tasks: Vec::new() });
         }
-        let resolved = self.resolved.as_ref().expect("made above").buffer();
+        let resolved = self.resolved.as_ref().expect("made above").handle();
         let page = self.pages.last_mut().expect("made above");
         for (set, first) in self.sets.iter().zip((0..queries).step_by(SET as usize)) {
             let here = (queries - first).min(SET);

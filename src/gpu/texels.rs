@@ -11,10 +11,13 @@
 //! A kernel's declaration `var<storage, read> x: array<vec4<u64>>;` becomes a texture and a function, and each `x[i]` a
 //! call of it. [`plan`] says what is copied when.
 
-use super::buffers::{Pool, Texture};
+use super::buffers::{Pool, Region};
+use super::counted::Texture;
 use crate::device::Storage;
 use crate::error::Result;
 use crate::kernel::Dispatch;
+use crate::program::turns::{Demand, peak, share};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -78,12 +81,19 @@ impl Texel {
     }
 }
 
-/// Whether a dispatch that reads `bytes` bytes gains more than the copy costs. Every trip of a loop loads something;
-/// kernels that read a few elements of a large array are better off without a copy of all of it.
-pub(super) fn pays(dispatch: &Dispatch, texel: Texel, bytes: u64) -> bool {
+/// Arenas of more bytes than this are not copied for a kernel that reads them once: an optimiser's step is short, and a
+/// copy of all gradients is much memory.
+const LARGE: u64 = 16 << 20;
+
+/// Whether a dispatch that reads `bytes` bytes, of an arena or not, gains more than the copy costs. Every trip of a loop
+/// loads something; kernels that read a few elements of a large array are better off without a copy of all of it.
+pub(super) fn pays(dispatch: &Dispatch, texel: Texel, bytes: u64, arena: bool) -> bool {
     let trips = dispatch.groups.iter().product::<u64>() * dispatch.trips.max(1);
     // Workgroups have 8 to 256 threads; with 64 each, a trip is a load of 64 elements.
     let read = 64 * trips * texel.bytes();
+    if arena && bytes > LARGE && read < 4 * bytes {
+        return false;
+    }
     // There is no texture without texels.
     bytes > 0 && read >= bytes / 4 && (bytes >= 256 << 10 || trips >= 1024)
 }
@@ -242,9 +252,32 @@ pub(super) fn plan<B: Clone + PartialEq>(dispatches: &[Accesses<B>]) -> (Vec<Pla
     (copies, read)
 }
 
+impl<B> Planned<B> {
+    /// Rows of its texture.
+    fn rows(&self) -> u32 {
+        rows(self.range.bytes, self.format)
+    }
+
+    fn demand(&self) -> Demand {
+        Demand { bytes: u64::from(self.rows()) * row_bytes(self.format), first: self.first, last: self.last }
+    }
+
+    /// The most bytes of textures that are needed at once.
+    pub fn at_once(copies: &[Self]) -> u64 {
+        peak(&copies.iter().map(Planned::demand).collect::<Vec<_>>()).0
+    }
+}
+
+/// Bytes of the textures that copies share.
+pub(super) fn bytes(mirrors: &[Mirror]) -> u64 {
+    let mut seen = HashSet::new();
+    let first = |m: &&Mirror| seen.insert(Arc::as_ptr(&m.texture));
+    mirrors.iter().filter(first).map(|m| m.texture.bytes()).sum()
+}
+
 /// A copy with its texture.
 pub(super) struct Mirror {
-    source: Range<wgpu::Buffer>,
+    source: Range<Arc<Region>>,
     /// Set when the values come from outside: the leaf whose own buffer is the source.
     leaf: Option<usize>,
     texture: Arc<Texture>,
@@ -283,32 +316,34 @@ pub(super) fn direct_leaves<B: Clone + PartialEq>(
 }
 
 impl Mirror {
-    /// Textures for all planned copies: two whose times do not overlap may share one.
+    /// Textures for all planned copies. Those of one format whose times do not overlap take turns.
     pub fn all(
         pool: &Pool,
-        copies: Vec<Planned<wgpu::Buffer>>,
+        copies: Vec<Planned<Arc<Region>>>,
         leaves: Vec<Option<usize>>,
     ) -> Result<Vec<Mirror>> {
-        let mut taken: Vec<(Arc<Texture>, usize)> = Vec::new();
-        let mut mirrors = Vec::with_capacity(copies.len());
-        for (copy, leaf) in copies.into_iter().zip(leaves) {
-            let rows = rows(copy.range.bytes, copy.format);
-            let busy =
-                |t: &Arc<Texture>| taken.iter().any(|(o, last)| Arc::ptr_eq(o, t) && *last >= copy.first);
-            let texture = pool.texture(copy.format, [WIDTH, rows], busy)?;
-            taken.retain(|(t, _)| !Arc::ptr_eq(t, &texture));
-            taken.push((texture.clone(), copy.last));
-            mirrors.push(Mirror { source: copy.range, leaf, texture });
+        let mut textures: Vec<Option<Arc<Texture>>> = vec![None; copies.len()];
+        for format in [Texel::Word, Texel::Pair, Texel::Quad].map(Texel::format) {
+            let own: Vec<usize> = (0..copies.len()).filter(|&c| copies[c].format == format).collect();
+            let (taken, sizes) = share(&own.iter().map(|&c| copies[c].demand()).collect::<Vec<_>>());
+            let rows: Vec<u32> = sizes.iter().map(|bytes| (bytes / row_bytes(format)) as u32).collect();
+            let shared = pool.textures(format, WIDTH, &rows)?;
+            own.iter().zip(taken).for_each(|(&c, texture)| textures[c] = Some(shared[texture].clone()));
         }
-        Ok(mirrors)
+        let mirror = |((copy, leaf), texture): ((Planned<_>, _), Option<_>)| Mirror {
+            source: copy.range,
+            leaf,
+            texture: texture.expect("all formats were gone through"),
+        };
+        Ok(copies.into_iter().zip(leaves).zip(textures).map(mirror).collect())
     }
 
     pub fn format(&self) -> wgpu::TextureFormat {
-        self.texture.texture.format()
+        self.texture.format
     }
 
     pub fn view(&self) -> &wgpu::TextureView {
-        &self.texture.view
+        &self.texture.handle().1
     }
 
     pub fn bytes(&self) -> u64 {
@@ -317,7 +352,7 @@ impl Mirror {
 
     pub fn copy(&self, encoder: &mut wgpu::CommandEncoder, leaves: &[Storage]) {
         match self.leaf {
-            None => self.copy_from(encoder, &self.source.buffer, self.source.offset),
+            None => self.copy_from(encoder, self.source.buffer.buffer(), self.source.offset),
             Some(leaf) => {
                 leaves[leaf].gpu().located(|buffer, offset| self.copy_from(encoder, buffer, offset))
             }
@@ -341,7 +376,7 @@ impl Mirror {
                     },
                 },
                 wgpu::TexelCopyTextureInfo {
-                    texture: &self.texture.texture,
+                    texture: &self.texture.handle().0,
                     mip_level: 0,
                     origin: wgpu::Origin3d { x: 0, y, z: 0 },
                     aspect: wgpu::TextureAspect::All,

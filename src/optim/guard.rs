@@ -274,7 +274,12 @@ impl<R: Rule> Optimizer<R> {
         if !self.watch.as_ref().is_some_and(Watch::is_due) {
             return Ok(());
         }
-        self.divergence_async().await?.map_or(Ok(()), |divergence| Err(Error::Diverged(divergence)))
+        match self.divergence_async().await {
+            Ok(Some(divergence)) => Err(Error::Diverged(divergence)),
+            // A plan never diverges.
+            Ok(None) | Err(Error::PlanOnly) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::choose::Found;
 use super::{Origin, Place, Program, Step, ValueId, Why};
+use crate::memory::Bytes;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -120,14 +121,14 @@ impl Program {
         Ok(())
     }
 
-    fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn memory_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (shared, alone) = (self.planned_bytes(), self.unshared_bytes);
         let saved = 100.0 * (1.0 - shared as f64 / alone.max(1) as f64);
-        let scratch: u64 =
-            self.steps.iter().filter_map(|s| s.kernels.as_ref()).flat_map(|k| &k.scratch).sum();
-        writeln!(f, "slots: {shared} bytes in {} buffers; each value alone: {alone}", self.buffers.len())?;
-        writeln!(f, "saved by sharing: {saved:.0}%; scratch among them: {scratch} bytes before sharing")?;
-        writeln!(f, "needed at once: {} bytes, in step {}", self.peak.0, self.peak.1)?;
+        let (buffers, scratch, at_once) =
+            (self.buffers.len(), Bytes(self.scratch_bytes()), Bytes(self.peak.0));
+        writeln!(f, "slots: {} in {buffers} buffers; each value alone: {}", Bytes(shared), Bytes(alone))?;
+        writeln!(f, "saved by sharing: {saved:.0}%; scratch among them: {scratch} before sharing")?;
+        writeln!(f, "needed at once: {at_once}, in step {}", self.peak.1)?;
         let mut arenas: BTreeMap<u64, (&str, u64)> = BTreeMap::new();
         for value in &self.values {
             if let Origin::Variable(site) = &value.origin {
@@ -135,9 +136,10 @@ impl Program {
             }
         }
         if !arenas.is_empty() {
-            let all: Vec<String> = arenas.values().map(|(label, bytes)| format!("{label} {bytes}")).collect();
+            let all: Vec<String> =
+                arenas.values().map(|(label, bytes)| format!("{label} {}", Bytes(*bytes))).collect();
             let sum: u64 = arenas.values().map(|a| a.1).sum();
-            writeln!(f, "arenas: {sum} bytes: {}", all.join(", "))?;
+            writeln!(f, "arenas: {}: {}", Bytes(sum), all.join(", "))?;
         }
         Ok(())
     }
@@ -152,6 +154,6 @@ impl fmt::Display for Explanation<'_> {
             program.reasons(f, i, step)?;
         }
         program.slots(f)?;
-        program.memory(f)
+        program.memory_lines(f)
     }
 }

@@ -1,45 +1,28 @@
-//! Gives every value a place. Whole buffers are shared by liveness, largest first (Pisarchyk & Lee 2020,
-//! arXiv 2001.03288, "greedy by size"); not one arena, because WebGPU tracks usage per whole buffer and refuses a
+//! Gives every value a place. Whole buffers are shared by liveness ([`turns`]); not one arena, because WebGPU tracks usage per whole buffer and refuses a
 //! dispatch that reads one part of a buffer while it writes another.
 
+use super::turns::{Demand, peak, share};
 use super::{Origin, Place, Program, Unplaced, ValueId};
 use crate::device::Chunk;
 use crate::shape::ALIGN;
 use std::sync::Arc;
-
-/// A buffer's demand: bytes, and the first and last step that need it.
-#[derive(Clone, Copy)]
-struct Interval {
-    bytes: u64,
-    first: usize,
-    last: usize,
-}
 
 /// Plans the places of all values and scratch buffers.
 pub(crate) fn plan(p: &mut Program) {
     p.places = vec![Place::Nowhere; p.values.len()];
     place_gradients(p);
     let intervals = intervals(p);
-    let mut order: Vec<usize> = (0..intervals.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(intervals[i].0.bytes), i));
-    let mut buffers: Vec<(u64, Vec<Interval>)> = Vec::new();
-    for i in order {
-        let (interval, owner) = intervals[i];
-        let free =
-            |taken: &[Interval]| taken.iter().all(|t| t.last < interval.first || interval.last < t.first);
-        let buffer = buffers.iter().position(|(_, taken)| free(taken)).unwrap_or_else(|| {
-            buffers.push((interval.bytes, Vec::new()));
-            buffers.len() - 1
-        });
-        buffers[buffer].1.push(interval);
-        p.unshared_bytes += interval.bytes;
+    let demands: Vec<Demand> = intervals.iter().map(|(demand, _)| *demand).collect();
+    let (taken, buffers) = share(&demands);
+    for ((demand, owner), buffer) in intervals.into_iter().zip(taken) {
+        p.unshared_bytes += demand.bytes;
         match owner {
             Owner::Value(v) => p.places[v] = Place::Slot(buffer),
             Owner::Scratch { step, index } => p.steps[step].scratch[index] = buffer,
         }
     }
-    p.peak = peak(&intervals, p.steps.len());
-    p.buffers = buffers.into_iter().map(|(bytes, _)| bytes).collect();
+    p.peak = peak(&demands);
+    p.buffers = buffers;
     for id in 0..p.values.len() {
         let root = p.root(id);
         match &p.values[root].origin {
@@ -50,31 +33,19 @@ pub(crate) fn plan(p: &mut Program) {
     }
 }
 
-/// The most bytes that are needed at once, and the first step that needs them.
-fn peak(intervals: &[(Interval, Owner)], steps: usize) -> (u64, usize) {
-    let mut change = vec![0i64; steps + 2];
-    for (interval, _) in intervals {
-        change[interval.first] += interval.bytes as i64;
-        change[interval.last + 1] -= interval.bytes as i64;
-    }
-    let (mut now, mut most) = (0, (0, 0));
-    for (step, change) in change[..steps].iter().enumerate() {
-        now += change;
-        if now > most.0 {
-            most = (now, step);
-        }
-    }
-    (most.0 as u64, most.1)
-}
-
 #[derive(Clone, Copy)]
 enum Owner {
     Value(ValueId),
     Scratch { step: usize, index: usize },
 }
 
+/// Bytes of a buffer for so many bytes of scratch.
+pub(super) fn scratch(bytes: u64) -> u64 {
+    bytes.next_multiple_of(ALIGN).max(ALIGN)
+}
+
 /// The demand of every value that needs a buffer of its own, and of all scratch.
-fn intervals(p: &mut Program) -> Vec<(Interval, Owner)> {
+fn intervals(p: &mut Program) -> Vec<(Demand, Owner)> {
     let end = p.steps.len();
     let mut live: Vec<Option<(usize, usize)>> = vec![None; p.values.len()];
     let mut touch = |v: ValueId, at: usize| {
@@ -93,15 +64,15 @@ fn intervals(p: &mut Program) -> Vec<(Interval, Owner)> {
         let own =
             matches!(value.origin, Origin::Leaf(_) | Origin::Step) && matches!(p.places[id], Place::Nowhere);
         if let (Some((first, last)), true) = (*range, own && value.spec.elements() > 0) {
-            out.push((Interval { bytes: value.spec.padded_bytes(), first, last }, Owner::Value(id)));
+            out.push((Demand { bytes: value.spec.padded_bytes(), first, last }, Owner::Value(id)));
         }
     }
     for (step, s) in p.steps.iter_mut().enumerate() {
         let scratch = s.kernels.as_ref().map_or(&[][..], |k| &k.scratch[..]);
         s.scratch = vec![usize::MAX; scratch.len()];
         for (index, &bytes) in scratch.iter().enumerate() {
-            let bytes = bytes.next_multiple_of(ALIGN).max(ALIGN);
-            out.push((Interval { bytes, first: step, last: step }, Owner::Scratch { step, index }));
+            let bytes = self::scratch(bytes);
+            out.push((Demand { bytes, first: step, last: step }, Owner::Scratch { step, index }));
         }
     }
     out

@@ -196,6 +196,7 @@ fn programs_print_themselves() {
         subgroup: Some((8, 8)),
         int64: true,
         texel_loads: false,
+        pair_texels: false,
         max_storage_buffers: 32,
         ..Target::WEBGPU_DEFAULT
     };

@@ -18,6 +18,7 @@ fn targets() -> [Target; 4] {
     let base = Target::WEBGPU_DEFAULT;
     let large = Target {
         texel_loads: false,
+        pair_texels: false,
         max_storage_buffers: 32,
         max_workgroup_memory: 32 << 10,
         max_invocations: 1024,
