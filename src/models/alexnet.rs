@@ -18,6 +18,10 @@
 //! | together | | 61,100,840 |
 //!
 //! Without the local response norms of 2012, as in 2014.
+//!
+//! The first dense layer is one tensor of 151 MB. Devices that bind no more than the 128 MiB that WebGPU guarantees, software
+//! Vulkan among them, cannot hold it ([`Error::TensorTooLarge`](crate::Error::TensorTooLarge)); with a smaller `hidden` or
+//! `pooled` they can.
 
 use crate::nn::{Conv2d, Dropout, Linear, Mode, Size2d};
 use crate::ops::conv2d::Conv2dConfig;

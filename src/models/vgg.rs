@@ -11,6 +11,10 @@
 //! | [`vgg19`](VggConfig::vgg19) | E | 2 2 4 4 4 | 143,667,240 | 143,678,248 |
 //!
 //! Batch norms, which the paper could not have, are those of torchvision's `vgg11_bn` and so on: [`VggConfig::with_norms`].
+//!
+//! The first dense layer is one tensor of 411 MB. Devices that bind no more than the 128 MiB that WebGPU guarantees, software
+//! Vulkan among them, cannot hold it ([`Error::TensorTooLarge`](crate::Error::TensorTooLarge)); with a smaller `hidden` or
+//! `pooled` they can.
 
 use crate::nn::{BatchNorm2d, BatchNormConfig, Conv2d, Dropout, Linear, Mode, Size2d};
 use crate::ops::conv2d::Conv2dConfig;

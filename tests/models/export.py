@@ -24,8 +24,12 @@ LISTED = [
     *["resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2", "alexnet"],
     *[f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")],
 ]
-# Model, side of a picture.
-CASES = [("resnet18", 64), ("resnet50", 64), ("resnext50_32x4d", 64), ("alexnet", 64), ("vgg11", 32), ("vgg11_bn", 32)]
+# Model, with the hidden features of its dense layers where they are fewer than 4,096; side of a picture.
+CASES = [
+    *[("resnet18", 64), ("resnet50", 64), ("resnext50_32x4d", 64), ("alexnet", 64), ("vgg11", 32)],
+    *[("alexnet-256", 64), ("vgg16-256", 32), ("vgg16_bn-256", 64)],
+]
+
 
 
 def write_list():
@@ -59,6 +63,18 @@ class Small(resnet.ResNet):
 
     def _make_layer(self, block, planes, *args, **kwargs):
         return super()._make_layer(block, planes // 32, *args, **kwargs)
+
+
+def complete(name):
+    """A model with its own classifier, or a narrower one of the same layers."""
+    name, *hidden = name.split("-")
+    net = torchvision.models.get_model(name, weights=None)
+    for hidden in map(int, hidden):
+        for key, layer in list(net.classifier.named_children()):
+            if isinstance(layer, nn.Linear):
+                narrow = lambda n: hidden if n == 4096 else n
+                net.classifier.add_module(key, nn.Linear(narrow(layer.in_features), narrow(layer.out_features)))
+    return net
 
 
 def randomise(net):
@@ -115,8 +131,7 @@ def main():
         folder = pathlib.Path(*folder)
         folder.mkdir(exist_ok=True)
         for name, side in CASES:
-            net = torchvision.models.get_model(name, weights=None)
-            save(folder, name, net, (2, 3, side, side), 1000, False)
+            save(folder, name, complete(name), (2, 3, side, side), 1000, False)
 
 
 if __name__ == "__main__":
