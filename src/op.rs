@@ -195,6 +195,17 @@ pub enum Follow {
     Activate(Activation),
 }
 
+/// How to fold what scales and shifts channels into an op: see [`Op::fold`].
+#[derive(Clone, Debug)]
+pub struct Fold {
+    /// The op with input 2, a vector that is added to the channels.
+    pub op: Arc<dyn Op>,
+    /// A view of a vector of channels as one axis.
+    pub vector: Arc<dyn Op>,
+    /// A view of such an axis along the rows of input 1.
+    pub rows: Arc<dyn Op>,
+}
+
 /// Something that can be computed: plain data (`Clone + Debug + Eq + Hash`, no float fields).
 ///
 /// Implementors derive `Eq` and `Hash`; equal ops on equal shapes are the same program step. The same trait is the
@@ -236,6 +247,13 @@ pub trait Op: OpIdentity + Debug + Send + Sync {
     /// The op that computes this one and then `follow` on output 0, if there is one.
     fn absorb(&self, inputs: &[Spec], follow: Follow) -> Option<Arc<dyn Op>> {
         let _ = (inputs, follow);
+        None
+    }
+
+    /// For an op that is linear in input 1, row `k` of which makes channel `k` (axis 1) of the result, to which input 2, if
+    /// there is one, is added: how to fold what scales and shifts channels into both.
+    fn fold(&self, inputs: &[Spec]) -> Option<Fold> {
+        let _ = inputs;
         None
     }
 

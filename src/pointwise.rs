@@ -390,7 +390,7 @@ impl Pointwise {
 }
 
 /// The axis of `shape` that `vector` runs along when it is broadcast to it, if it has just one axis that is not 1.
-fn vector_axis(vector: Shape, shape: Shape) -> Option<usize> {
+pub(crate) fn vector_axis(vector: Shape, shape: Shape) -> Option<usize> {
     let lead = shape.rank().checked_sub(vector.rank())?;
     let mut long = (0..vector.rank()).filter(|&a| vector[a] != 1);
     let axis = match (long.next(), long.next()) {

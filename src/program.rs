@@ -6,6 +6,7 @@
 
 pub(crate) mod choose;
 mod explain;
+pub(crate) mod fold;
 pub(crate) mod fuse;
 pub(crate) mod lower;
 pub(crate) mod memory;

@@ -7,6 +7,7 @@ use crate::gpu;
 use crate::trace;
 use crate::variable::Variable;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 /// Where the elements of a tensor are.
@@ -40,6 +41,7 @@ pub struct Chunk {
     bytes: u64,
     memory: Memory,
     variables: Mutex<Vec<Weak<Variable>>>,
+    changes: AtomicU64,
 }
 
 enum Memory {
@@ -80,6 +82,15 @@ impl Chunk {
         variables.push(Arc::downgrade(variable));
     }
 
+    /// How often something in it has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
     pub(crate) fn each_variable(&self, f: impl Fn(&Variable)) {
         self.variables.lock().unwrap().iter().filter_map(Weak::upgrade).for_each(|v| f(&v));
     }
@@ -110,8 +121,14 @@ impl Device {
             Engine::Cpu(_) => Memory::Host(Mutex::new(vec![0.0; bytes as usize / 4])),
             Engine::Gpu(gpu) => Memory::Gpu(gpu.new_region(bytes, label)?),
         };
-        let chunk =
-            Chunk { id: trace::next_id(), label: label.into(), bytes, memory, variables: Mutex::default() };
+        let chunk = Chunk {
+            id: trace::next_id(),
+            label: label.into(),
+            bytes,
+            memory,
+            variables: Mutex::default(),
+            changes: AtomicU64::new(0),
+        };
         Ok(Arc::new(chunk))
     }
 

@@ -6,10 +6,12 @@ use crate::error::Result;
 use crate::gpu;
 use crate::op::Scalar;
 use crate::profile::Tasks;
+use crate::program::fold::{Folded, fold};
 use crate::program::{Listing, Program};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Plans that were made, most recently used last.
@@ -27,6 +29,21 @@ pub(super) struct Plan {
     pub ready: Ready,
     /// What a profile calls its dispatches; made by the first.
     pub tasks: OnceLock<Tasks>,
+    /// What was taken out of the program because it changes only with variables.
+    folded: Option<Kept>,
+}
+
+/// A prelude with its results.
+struct Kept {
+    folded: Folded,
+    results: Mutex<Option<Results>>,
+}
+
+struct Results {
+    /// How often each variable's chunk had changed.
+    changes: Vec<u64>,
+    scalars: Vec<Scalar>,
+    values: Vec<Storage>,
 }
 
 pub(super) enum Ready {
@@ -38,6 +55,13 @@ pub(super) enum Ready {
 const MAX_PLANS: usize = 64;
 
 impl Plans {
+    /// Makes `plan` the one that was used last, if it is still there.
+    fn last(&mut self, plan: &Arc<Plan>) {
+        if let Some(at) = self.cached.iter().rposition(|p| Arc::ptr_eq(p, plan)) {
+            self.cached[at..].rotate_left(1);
+        }
+    }
+
     /// What comes is planned anew.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn forget(&mut self) {
@@ -63,6 +87,14 @@ impl Device {
         scalars: &[Scalar],
     ) -> Result<(Vec<Storage>, Duration)> {
         let plan = self.plan(listing, scalars)?;
+        let (mut all, mut own) = (Cow::Borrowed(leaves), Cow::Borrowed(scalars));
+        if let Some(kept) = &plan.folded {
+            all.to_mut().extend(self.prelude(kept, scalars)?);
+            own = kept.folded.main_scalars(scalars).into();
+            // The program that ran last is this one.
+            self.plans().last(&plan);
+        }
+        let (leaves, scalars) = (&*all, &*own);
         let planned = crate::clock::now();
         let mut session = self.0.profiler.session();
         let session = session.as_mut().and_then(|s| s.as_mut());
@@ -85,6 +117,21 @@ impl Device {
         Ok((results, encoding))
     }
 
+    /// The prelude's results, computed anew where a variable or a scalar has changed.
+    fn prelude(&self, kept: &Kept, scalars: &[Scalar]) -> Result<Vec<Storage>> {
+        let scalars = kept.folded.prelude_scalars(scalars);
+        // Looked at before anything is read: a change in between makes the results old, never wrongly new.
+        let changes: Vec<u64> = kept.folded.variables().map(|site| site.chunk.changes()).collect();
+        let mut results = kept.results.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(r) = results.as_ref().filter(|r| r.changes == changes && r.scalars == scalars) {
+            return Ok(r.values.clone());
+        }
+        *results = None;
+        let (values, _) = self.execute(&kept.folded.prelude, &[], &scalars)?;
+        *results = Some(Results { changes, scalars, values: values.clone() });
+        Ok(values)
+    }
+
     /// The cached plans; an op that panics while it is planned leaves them whole.
     pub(super) fn plans(&self) -> MutexGuard<'_, Plans> {
         self.0.plans.lock().unwrap_or_else(PoisonError::into_inner)
@@ -99,16 +146,19 @@ impl Device {
             plans.cached.push(plan.clone());
             return Ok(plan);
         }
-        let program = match self.runs_node_by_node() {
-            false => self.plan_listing(listing, scalars)?,
-            true => Program::unfused(listing, self.target())?,
+        let folded = if self.runs_node_by_node() { None } else { fold(listing) };
+        let program = match (&folded, self.runs_node_by_node()) {
+            (_, true) => Program::unfused(listing, self.target())?,
+            (None, false) => self.plan_listing(listing, scalars)?,
+            (Some(folded), false) => self.plan_listing(&folded.main, &folded.main_scalars(scalars))?,
         };
+        let folded = folded.map(|folded| Kept { folded, results: Mutex::default() });
         let ready = match &self.0.engine {
             Engine::Cpu(_) => Ready::Cpu(cpu::Slots::default()),
             Engine::Gpu(gpu) => Ready::Gpu(Box::new(gpu.record(&program)?)),
         };
-        let plan =
-            Arc::new(Plan { fingerprint, listing: listing.clone(), program, ready, tasks: OnceLock::new() });
+        let (listing, tasks) = (listing.clone(), OnceLock::new());
+        let plan = Arc::new(Plan { fingerprint, listing, program, ready, tasks, folded });
         if plans.cached.len() == MAX_PLANS {
             plans.cached.remove(0);
         }
@@ -164,6 +214,10 @@ impl Device {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.program.explanation())?;
+        if let Some(kept) = &self.folded {
+            let n = kept.folded.prelude.held.len();
+            writeln!(f, "folded: {n} inputs are weights and biases, computed when variables change")?;
+        }
         match &self.ready {
             Ready::Cpu(_) => Ok(()),
             Ready::Gpu(recording) => write!(f, "{recording}"),

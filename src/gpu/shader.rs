@@ -35,6 +35,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/non_finite.wgsl", include_str!("../../shaders/lib/non_finite.wgsl")),
     ("lib/octet.wgsl", include_str!("../../shaders/lib/octet.wgsl")),
     ("lib/octet_channels.wgsl", include_str!("../../shaders/lib/octet_channels.wgsl")),
+    ("lib/octet_product.wgsl", include_str!("../../shaders/lib/octet_product.wgsl")),
     ("lib/octet_range.wgsl", include_str!("../../shaders/lib/octet_range.wgsl")),
     ("lib/panel_product.wgsl", include_str!("../../shaders/lib/panel_product.wgsl")),
     ("lib/parts.wgsl", include_str!("../../shaders/lib/parts.wgsl")),

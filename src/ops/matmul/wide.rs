@@ -14,6 +14,16 @@ crate::kernel! {
 }
 
 crate::kernel! {
+    /// The same with quad stores.
+    pub(in crate::ops) mod subgroup8_quads = "shaders/matmul/subgroup8_quads.wgsl";
+    params {
+        batch: u32, m: u32, n: u32, k: u32, splits: u32, k_split: u32, tiles_m: u32, tiles_n: u32,
+        a_row: u32, a_batch: u32, b_row: u32, b_tile: u32, b_batch: u32, c_row: u32, c_batch: u32, c_split: u32,
+    }
+    bind { a: Read, b: Read, bias: Read, c: ReadWrite }
+}
+
+crate::kernel! {
     /// An 8 x 8 tile per thread, quad loads.
     mod register_tile_vec4 = "shaders/matmul/register_tile_vec4.wgsl";
     params {
@@ -25,7 +35,7 @@ crate::kernel! {
 
 crate::kernel! {
     /// Copies rows to a padded length.
-    mod pack = "shaders/matmul/pack.wgsl";
+    pub(in crate::ops) mod pack = "shaders/matmul/pack.wgsl";
     params { rows: u32, columns: u32, pitch: u32 }
     bind { x: Read, y: ReadWrite }
 }
