@@ -59,8 +59,10 @@ pub struct ResNetConfig {
     pub stem: Stem,
     /// Channels of the beginning.
     pub stem_channels: usize,
-    /// [`BlockConfig::channels`] of each stage. All named networks double them from stage to stage: [`doubling`].
-    pub channels: Vec<usize>,
+    /// [`BlockConfig::channels`] of the first stage. Each stage has twice those of the one before it.
+    pub channels: usize,
+    /// Channels of each stage, where they do not double.
+    pub stage_channels: Option<Vec<usize>>,
     /// As [`BlockConfig::groups`].
     pub groups: usize,
     /// As [`BlockConfig::width_per_group`].
@@ -82,11 +84,6 @@ pub struct ResNetConfig {
     pub recompute: bool,
 }
 
-/// `stages` numbers of channels, each twice the one before it.
-pub fn doubling(first: usize, stages: usize) -> Vec<usize> {
-    (0..stages).map(|stage| first << stage).collect()
-}
-
 impl ResNetConfig {
     fn imagenet(block: BlockKind, layers: &[usize]) -> Self {
         ResNetConfig {
@@ -94,7 +91,8 @@ impl ResNetConfig {
             layers: layers.to_vec(),
             stem: Stem::ImageNet,
             stem_channels: 64,
-            channels: doubling(64, layers.len()),
+            channels: 64,
+            stage_channels: None,
             groups: 1,
             width_per_group: 64,
             shortcut: ShortcutKind::Projection,
@@ -166,7 +164,7 @@ impl ResNetConfig {
         ResNetConfig {
             stem: Stem::Cifar,
             stem_channels: 16,
-            channels: doubling(16, 3),
+            channels: 16,
             classes: 10,
             ..ResNetConfig::imagenet(BlockKind::Basic, &[(depth - 2) / 6; 3])
         }
@@ -187,7 +185,7 @@ impl ResNetConfig {
         let fits = depth >= 10 && (depth - 4).is_multiple_of(6);
         assert!(fits, "a wide network for CIFAR has 6n + 4 layers, not {depth}");
         ResNetConfig {
-            channels: doubling(16 * widening, 3),
+            channels: 16 * widening,
             order: BlockOrder::PreActivation,
             ..ResNetConfig::cifar(depth - 2)
         }
@@ -199,27 +197,29 @@ impl ResNetConfig {
     /// When there is no stage.
     #[track_caller]
     pub fn features(&self) -> usize {
-        self.channels.last().expect("a network has at least one stage") * self.block.expansion()
+        self.widths().last().expect("a network has at least one stage") * self.block.expansion()
+    }
+
+    /// Channels of each stage.
+    fn widths(&self) -> Vec<usize> {
+        let doubled = || (0..self.layers.len()).map(|stage| self.channels << stage).collect();
+        self.stage_channels.clone().unwrap_or_else(doubled)
     }
 
     #[track_caller]
     fn check(&self) {
-        let ResNetConfig { layers, channels, .. } = self;
+        let (layers, channels) = (&self.layers, self.widths().len());
         assert!(
             !layers.is_empty() && !layers.contains(&0),
             "a network has at least one stage, and a stage at least one block, unlike {layers:?}"
         );
-        assert!(
-            layers.len() == channels.len(),
-            "{} stages of blocks and {} of channels",
-            layers.len(),
-            channels.len()
-        );
+        assert!(layers.len() == channels, "{} stages of blocks and {channels} of channels", layers.len());
     }
 }
 
 /// A block of either kind.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has few of them, and all of one kind")]
 pub enum Block {
     /// Two convolutions.
     Basic(BasicBlock),
@@ -299,7 +299,7 @@ impl ResNet {
         let bn1 = BatchNorm2d::new(&scope.at("bn1"), normalised, config.norm);
         let mut in_channels = stem;
         let mut stages = Vec::new();
-        for (stage, (&blocks, &channels)) in config.layers.iter().zip(&config.channels).enumerate() {
+        for (stage, (&blocks, channels)) in config.layers.iter().zip(config.widths()).enumerate() {
             let scope = scope.at(&format!("layer{}", stage + 1));
             let mut block = |index: usize| {
                 let block = BlockConfig {

@@ -16,6 +16,10 @@ use std::fmt;
 
 /// The way around a body.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a network has few of them, and their fields are matched as they are"
+)]
 pub enum Shortcut {
     /// x as it is.
     Identity,

@@ -2,7 +2,7 @@
 
 use super::{Net, ramp, support};
 use recurve::models::lenet::{Activation, Subsampling};
-use recurve::models::resnet::{Stem, doubling};
+use recurve::models::resnet::Stem;
 use recurve::models::{AlexNet, AlexNetConfig, LeNet, LeNetConfig, ResNet, ResNetConfig, Vgg, VggConfig};
 use recurve::nn::{BlockOrder, Mode, ShortcutKind};
 use recurve::{Device, Params, no_grad};
@@ -29,7 +29,7 @@ fn vgg(name: &str, config: VggConfig) -> Named {
 
 /// A quarter of the channels: as deep, with a sixteenth of the parameters.
 fn quarter(config: ResNetConfig) -> ResNetConfig {
-    ResNetConfig { stem_channels: 16, channels: doubling(16, 4), ..config }
+    ResNetConfig { stem_channels: 16, channels: 16, ..config }
 }
 
 fn all() -> Vec<Named> {

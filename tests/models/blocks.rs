@@ -1,7 +1,7 @@
 //! Blocks against the same layers put together by hand, how they start, and networks that compute them again.
 
 use super::{Net, outcome, ramp, same, support};
-use recurve::models::resnet::{BlockKind, doubling};
+use recurve::models::resnet::BlockKind;
 use recurve::models::{ResNet, ResNetConfig};
 use recurve::nn::{
     BasicBlock, BatchNorm2d, BatchNormConfig, BlockConfig, BlockOrder, Bottleneck, Conv2d, Mode, Shortcut,
@@ -179,7 +179,7 @@ fn a_block_can_begin_as_its_shortcut() {
 fn recomputed_blocks_give_the_same_bits() {
     let small = ResNetConfig {
         layers: vec![2, 1],
-        channels: doubling(4, 2),
+        channels: 4,
         stem_channels: 4,
         classes: 3,
         ..ResNetConfig::cifar(8)
@@ -188,7 +188,7 @@ fn recomputed_blocks_give_the_same_bits() {
         small.clone(),
         ResNetConfig { shortcut: ShortcutKind::Padding, zero_init_residual: true, ..small.clone() },
         ResNetConfig { order: BlockOrder::PreActivation, ..small.clone() },
-        ResNetConfig { block: BlockKind::Bottleneck, channels: doubling(2, 2), groups: 2, ..small },
+        ResNetConfig { block: BlockKind::Bottleneck, channels: 2, groups: 2, ..small },
     ];
     for dev in support::devices() {
         for config in &configs {

@@ -62,8 +62,8 @@ fn residual_networks() {
     assert_eq!(refused(ResNetConfig { layers: vec![], ..base() }), format!("{none} []"));
     assert_eq!(refused(ResNetConfig { layers: vec![2, 0, 2, 2], ..base() }), format!("{none} [2, 0, 2, 2]"));
     assert_eq!(
-        refused(ResNetConfig { layers: vec![2, 2], ..base() }),
-        "2 stages of blocks and 4 of channels"
+        refused(ResNetConfig { stage_channels: Some(vec![8, 16]), ..base() }),
+        "4 stages of blocks and 2 of channels"
     );
     assert_eq!(
         refused(ResNetConfig { block: BlockKind::Basic, ..ResNetConfig::resnext50_32x4d() }),

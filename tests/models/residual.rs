@@ -91,7 +91,7 @@ fn around_recurrent_bodies() {
         both("LSTM", &dev, &[7, 2, 3], &stack, &by_hand);
 
         let wide = RecurrentConfig { bidirectional: true, ..RecurrentConfig::default() };
-        let gru = move |p: &Params| Gru::new(&p.at("gru"), 4, 2, Reset::AfterProduct, wide.clone());
+        let gru = move |p: &Params| Gru::new(&p.at("gru"), 4, 2, Reset::AfterProduct, wide);
         let layer = |p: &Params| -> super::Net {
             let gru = gru(p);
             let layer =
@@ -192,6 +192,6 @@ fn padding_keeps_some_pixels_and_adds_zeros() {
 fn ways_of_other_shapes_are_not_stretched() {
     let dev = Device::cpu();
     let wide = dev.tensor([0.0; 16], [2, 8]);
-    Residual::new(move |_: &Tensor, _| wide.clone(), Shortcut::Identity)
+    Residual::new(move |_: &Tensor, _| wide, Shortcut::Identity)
         .forward(&dev.tensor([0.0; 2], [2, 1]), Mode::Train);
 }

@@ -6,7 +6,7 @@
 
 use super::{Net, names, support};
 use recurve::checkpoint::CheckpointError;
-use recurve::models::resnet::{ResNet, ResNetConfig, doubling};
+use recurve::models::{ResNet, ResNetConfig};
 use recurve::nn::Mode;
 use recurve::params::Match;
 use recurve::{Device, Error, Params, Tensor};
@@ -21,7 +21,7 @@ fn folder() -> PathBuf {
 fn small() -> ResNetConfig {
     ResNetConfig {
         layers: vec![2, 1, 1, 1],
-        channels: doubling(2, 4),
+        channels: 2,
         stem_channels: 8,
         groups: 2,
         classes: 6,

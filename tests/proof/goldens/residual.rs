@@ -79,7 +79,7 @@ pub fn network(s: &Stage<'_>) -> Result<Computed> {
     let config = ResNetConfig {
         block: kind(g),
         layers: counts("layers"),
-        channels: counts("widths"),
+        stage_channels: Some(counts("widths")),
         stem_channels: counts("widths")[0],
         stem: match (about_stem, stem["maxpool"].as_bool().unwrap()) {
             ([3, 1, 1], false) => Stem::Cifar,
