@@ -15,7 +15,7 @@
 //! | [`wide_cifar`](ResNetConfig::wide_cifar)`(28, 10)` | basic, pre-activation, 160 to 640 channels | 36.5 million |
 
 use crate::nn::residual::{BasicBlock, BlockConfig, BlockOrder, Bottleneck, ShortcutKind, convolution};
-use crate::nn::{BatchNorm2d, Conv2d, Linear, Mode};
+use crate::nn::{BatchNorm2d, BatchNormConfig, Conv2d, Linear, Mode};
 use crate::ops::max_pool2d::MaxPool2dConfig;
 use crate::params::Scope;
 use crate::recompute::recompute;
@@ -49,18 +49,20 @@ pub enum Stem {
 }
 
 /// What a [`ResNet`] is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ResNetConfig {
     /// Kind of blocks.
     pub block: BlockKind,
-    /// Blocks of each stage. The second stage and those after it begin with stride 2 and have twice the channels.
+    /// Blocks of each stage. The second stage and those after it begin with stride 2.
     pub layers: Vec<usize>,
     /// The beginning.
     pub stem: Stem,
     /// Channels of the beginning.
     pub stem_channels: usize,
-    /// Channels of the first stage: [`BlockConfig::channels`].
+    /// [`BlockConfig::channels`] of the first stage. Each stage has twice those of the one before it.
     pub channels: usize,
+    /// Channels of each stage, where they do not double.
+    pub stage_channels: Option<Vec<usize>>,
     /// As [`BlockConfig::groups`].
     pub groups: usize,
     /// As [`BlockConfig::width_per_group`].
@@ -71,6 +73,8 @@ pub struct ResNetConfig {
     pub order: BlockOrder,
     /// As [`BlockConfig::zero_init_residual`].
     pub zero_init_residual: bool,
+    /// Options of all norms.
+    pub norm: BatchNormConfig,
     /// Channels of a picture.
     pub in_channels: usize,
     /// Classes.
@@ -88,11 +92,13 @@ impl ResNetConfig {
             stem: Stem::ImageNet,
             stem_channels: 64,
             channels: 64,
+            stage_channels: None,
             groups: 1,
             width_per_group: 64,
             shortcut: ShortcutKind::Projection,
             order: BlockOrder::PostActivation,
             zero_init_residual: false,
+            norm: BatchNormConfig::default(),
             in_channels: 3,
             classes: 1000,
             recompute: false,
@@ -186,17 +192,34 @@ impl ResNetConfig {
     }
 
     /// Channels of the pooled features.
+    ///
+    /// # Panics
+    /// When there is no stage.
+    #[track_caller]
     pub fn features(&self) -> usize {
-        self.stage_channels(self.layers.len().saturating_sub(1)) * self.block.expansion()
+        self.widths().last().expect("a network has at least one stage") * self.block.expansion()
     }
 
-    fn stage_channels(&self, stage: usize) -> usize {
-        self.channels << stage
+    /// Channels of each stage.
+    fn widths(&self) -> Vec<usize> {
+        let doubled = || (0..self.layers.len()).map(|stage| self.channels << stage).collect();
+        self.stage_channels.clone().unwrap_or_else(doubled)
+    }
+
+    #[track_caller]
+    fn check(&self) {
+        let (layers, channels) = (&self.layers, self.widths().len());
+        assert!(
+            !layers.is_empty() && !layers.contains(&0),
+            "a network has at least one stage, and a stage at least one block, unlike {layers:?}"
+        );
+        assert!(layers.len() == channels, "{} stages of blocks and {channels} of channels", layers.len());
     }
 }
 
 /// A block of either kind.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has few of them, and all of one kind")]
 pub enum Block {
     /// Two convolutions.
     Basic(BasicBlock),
@@ -258,9 +281,11 @@ impl ResNet {
     /// 1 and 0.
     ///
     /// # Panics
-    /// When a name is taken, or the configuration is none that [`BasicBlock::new`] and [`Bottleneck::new`] accept.
+    /// When a name is taken, a stage has no blocks or no number of channels, or the configuration is none that
+    /// [`BasicBlock::new`] and [`Bottleneck::new`] accept.
     #[track_caller]
     pub fn new(scope: &Scope, config: ResNetConfig) -> Self {
+        config.check();
         let (kernel_size, stride) = match config.stem {
             Stem::ImageNet => (7, 2),
             Stem::Cifar => (3, 1),
@@ -271,36 +296,34 @@ impl ResNet {
             BlockOrder::PostActivation => stem,
             BlockOrder::PreActivation => config.features(),
         };
-        let bn1 = BatchNorm2d::new(&scope.at("bn1"), normalised, Default::default());
+        let bn1 = BatchNorm2d::new(&scope.at("bn1"), normalised, config.norm);
         let mut in_channels = stem;
         let mut stages = Vec::new();
-        for (stage, &blocks) in config.layers.iter().enumerate() {
+        for (stage, (&blocks, channels)) in config.layers.iter().zip(config.widths()).enumerate() {
             let scope = scope.at(&format!("layer{}", stage + 1));
-            let channels = config.stage_channels(stage);
-            let block = |index: usize| {
-                let first = index == 0;
+            let mut block = |index: usize| {
                 let block = BlockConfig {
-                    in_channels: if first { in_channels } else { channels * config.block.expansion() },
+                    in_channels,
                     channels,
-                    stride: if first && stage > 0 { 2 } else { 1 },
+                    stride: if index == 0 && stage > 0 { 2 } else { 1 },
                     groups: config.groups,
                     width_per_group: config.width_per_group,
                     shortcut: config.shortcut,
                     order: config.order,
                     zero_init_residual: config.zero_init_residual,
+                    norm: config.norm,
                 };
+                in_channels = channels * config.block.expansion();
                 Block::new(&scope.at(&index.to_string()), config.block, block)
             };
-            stages.push((0..blocks).map(block).collect());
-            if blocks > 0 {
-                in_channels = channels * config.block.expansion();
-            }
+            stages.push((0..blocks).map(&mut block).collect());
         }
         let fc = Linear::new(&scope.at("fc"), in_channels, config.classes);
         ResNet { conv1, bn1, stages, fc, config }
     }
 
-    /// The beginning: `[N, in_channels, H, W]` to what the first stage takes.
+    /// The beginning: `[N, in_channels, H, W]` to what the first stage takes. A pre-activation network normalises nothing
+    /// here, with either stem: its first block begins with a norm.
     ///
     /// # Panics
     /// When `x` has another number of axes or channels.

@@ -7,7 +7,7 @@ mod blocks;
 
 pub use blocks::{BasicBlock, BlockConfig, BlockOrder, Bottleneck, ShortcutKind};
 
-use super::{BatchNorm2d, Conv2d, Linear, Mode};
+use super::{BatchNorm2d, BatchNormConfig, Conv2d, Linear, Mode};
 use crate::ops::avg_pool2d::AvgPool2dConfig;
 use crate::ops::conv2d::Conv2dConfig;
 use crate::params::{Fan, Init, Nonlinearity, Scope};
@@ -16,6 +16,10 @@ use std::fmt;
 
 /// The way around a body.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a network has few of them, and their fields are matched as they are"
+)]
 pub enum Shortcut {
     /// x as it is.
     Identity,
@@ -44,21 +48,38 @@ impl Shortcut {
     /// and so on of the batch norm.
     ///
     /// # Panics
-    /// When a name is taken.
+    /// When a name is taken, or `stride` is 0.
     #[track_caller]
     pub fn projection(scope: &Scope, in_channels: usize, out_channels: usize, stride: usize) -> Self {
+        Shortcut::projection_with(scope, in_channels, out_channels, stride, Some(Default::default()))
+    }
+
+    /// As [`projection`](Shortcut::projection), with a choice of the norm; without it, nothing is registered but `0.weight`.
+    ///
+    /// # Panics
+    /// As `projection`.
+    #[track_caller]
+    pub fn projection_with(
+        scope: &Scope,
+        in_channels: usize,
+        out_channels: usize,
+        stride: usize,
+        norm: Option<BatchNormConfig>,
+    ) -> Self {
+        check_stride(stride);
         Shortcut::Projection {
             conv: convolution(&scope.at("0"), in_channels, out_channels, 1, stride, 1),
-            norm: Some(BatchNorm2d::new(&scope.at("1"), out_channels, Default::default())),
+            norm: norm.map(|config| BatchNorm2d::new(&scope.at("1"), out_channels, config)),
         }
     }
 
     /// Option A. Zeros are shared out evenly before and behind; one more goes behind where their number is odd.
     ///
     /// # Panics
-    /// When there are fewer channels behind the shortcut than before it.
+    /// When there are fewer channels behind the shortcut than before it, or `stride` is 0.
     #[track_caller]
     pub fn padding(in_channels: usize, out_channels: usize, stride: usize) -> Self {
+        check_stride(stride);
         assert!(in_channels <= out_channels, "{in_channels} channels cannot be padded to {out_channels}");
         let zeros = out_channels - in_channels;
         Shortcut::Padding { stride: [stride; 2], before: zeros / 2, after: zeros - zeros / 2 }
@@ -151,6 +172,11 @@ fn join(body: &Tensor, shortcut: &Tensor) -> Tensor {
     let (f, s) = (body.shape(), shortcut.shape());
     assert!(f == s, "residual connection: the body gives {f}, its shortcut {s}");
     body.add(shortcut)
+}
+
+#[track_caller]
+fn check_stride(stride: usize) {
+    assert!(stride > 0, "a stride of 0");
 }
 
 /// A convolution without bias, padded to keep its size at stride 1, started as in He et al., Delving Deep into Rectifiers,

@@ -7,6 +7,7 @@ mod convolutions;
 mod layers;
 mod pooling;
 mod recurrent;
+mod residual;
 
 use crate::adapters;
 use crate::optim_cases;
@@ -229,8 +230,8 @@ fn compute(device: &Device, golden: &Golden) -> Option<Result<Computed>> {
         "embedding" => layers::embedding(&stage),
         "softmax" | "log_softmax" => layers::softmax(&stage),
         "cross_entropy" => layers::cross_entropy(&stage),
-        "residual_block" => layers::residual_block(&stage),
-        "resnet" => layers::resnet(&stage),
+        "residual_block" => residual::block(&stage),
+        "resnet" => residual::network(&stage),
         "train_loop" if golden.attrs["model"] == "cnn" => layers::train_cnn(&stage),
         "train_loop" => recurrent::train_characters(&stage),
         "rnn" | "lstm" | "gru" | "gru_reset_before" => recurrent::sequence(&stage),

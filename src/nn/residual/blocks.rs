@@ -1,7 +1,7 @@
 //! The blocks of residual networks.
 
-use super::{Shortcut, convolution, join};
-use crate::nn::{BatchNorm2d, Conv2d, Mode};
+use super::{Shortcut, check_stride, convolution, join};
+use crate::nn::{BatchNorm2d, BatchNormConfig, Conv2d, Mode};
 use crate::params::{Init, Scope};
 use crate::tensor::Tensor;
 
@@ -12,8 +12,8 @@ pub enum BlockOrder {
     #[default]
     PostActivation,
     /// Norm, ReLU, convolution; nothing is behind the sum, so identities reach through the whole network (He et al.,
-    /// Identity Mappings in Deep Residual Networks, 2016, arXiv 1603.05027). A projection takes what the first ReLU gives,
-    /// and has no norm.
+    /// Identity Mappings in Deep Residual Networks, 2016, arXiv 1603.05027). A projection takes what the first ReLU gives
+    /// and has no norm, as in the authors' code and that of wide networks; other shortcuts take x as it comes.
     PreActivation,
 }
 
@@ -32,7 +32,7 @@ pub enum ShortcutKind {
 }
 
 /// What a [`BasicBlock`] or [`Bottleneck`] is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BlockConfig {
     /// Channels that come in.
     pub in_channels: usize,
@@ -50,9 +50,12 @@ pub struct BlockConfig {
     pub shortcut: ShortcutKind,
     /// Where norms and activations stand.
     pub order: BlockOrder,
-    /// Whether the weight of the last norm starts at 0, so that the block begins as its shortcut (Goyal et al. 2017, arXiv
-    /// 1706.02677, section 5.1). For [`BlockOrder::PostActivation`]; pre-activation blocks have no norm there.
+    /// Whether the weight of the last norm starts at 0, so that the block begins as the ReLU of its shortcut (Goyal et al.
+    /// 2017, arXiv 1706.02677, section 5.1). Pre-activation blocks have no norm there, and without a shortcut nothing would
+    /// be left.
     pub zero_init_residual: bool,
+    /// Options of all norms.
+    pub norm: BatchNormConfig,
 }
 
 impl Default for BlockConfig {
@@ -67,6 +70,7 @@ impl Default for BlockConfig {
             shortcut: ShortcutKind::Projection,
             order: BlockOrder::PostActivation,
             zero_init_residual: false,
+            norm: BatchNormConfig::default(),
         }
     }
 }
@@ -76,23 +80,25 @@ type Layer<'a> = (&'a Conv2d, &'a BatchNorm2d);
 
 impl BlockConfig {
     #[track_caller]
+    fn check(&self) {
+        check_stride(self.stride);
+        let zero = self.zero_init_residual;
+        let normalised = self.order == BlockOrder::PostActivation && self.norm.affine;
+        assert!(
+            !zero || normalised,
+            "zero_init_residual is about the weight of a last norm, and there is none"
+        );
+        let around = self.shortcut != ShortcutKind::Absent;
+        assert!(!zero || around, "zero_init_residual without a shortcut leaves nothing of the input");
+    }
+
+    #[track_caller]
     fn shortcut(&self, scope: &Scope, out_channels: usize) -> Option<Shortcut> {
         let changes = self.stride != 1 || self.in_channels != out_channels;
-        let project = || match self.order {
-            BlockOrder::PostActivation => {
-                Shortcut::projection(&scope.at("downsample"), self.in_channels, out_channels, self.stride)
-            }
-            BlockOrder::PreActivation => Shortcut::Projection {
-                conv: convolution(
-                    &scope.at("downsample").at("0"),
-                    self.in_channels,
-                    out_channels,
-                    1,
-                    self.stride,
-                    1,
-                ),
-                norm: None,
-            },
+        let norm = (self.order == BlockOrder::PostActivation).then_some(self.norm);
+        let project = || {
+            let scope = scope.at("downsample");
+            Shortcut::projection_with(&scope, self.in_channels, out_channels, self.stride, norm)
         };
         match self.shortcut {
             ShortcutKind::Absent => None,
@@ -109,7 +115,7 @@ impl BlockConfig {
         let post = self.order == BlockOrder::PostActivation;
         let weight = if last && post && self.zero_init_residual { Init::Zeros } else { Init::Ones };
         let channels = if post { behind } else { before };
-        BatchNorm2d::with_init(&scope.at(name), channels, weight, Default::default())
+        BatchNorm2d::with_init(&scope.at(name), channels, weight, self.norm)
     }
 
     #[track_caller]
@@ -165,12 +171,16 @@ impl BasicBlock {
     /// Registers `conv1`, `bn1`, `conv2`, `bn2`, and `downsample` for a projection.
     ///
     /// # Panics
-    /// When a name is taken, when there are groups or another width, or when channels of zeros cannot make up for a
-    /// change of shape.
+    /// When a name is taken, there are groups or another width, the stride is 0, channels of zeros cannot make up for a
+    /// change of shape, or `zero_init_residual` has no norm or no shortcut.
     #[track_caller]
     pub fn new(scope: &Scope, config: BlockConfig) -> Self {
         let BlockConfig { in_channels, channels, stride, groups, width_per_group, .. } = config;
-        assert!((groups, width_per_group) == (1, 64), "a basic block has one group and its channels' width");
+        assert!(
+            (groups, width_per_group) == (1, 64),
+            "a basic block has 1 group and width_per_group 64, not {groups} and {width_per_group}"
+        );
+        config.check();
         let [first, second] = [[in_channels, channels], [channels, channels]];
         BasicBlock {
             conv1: convolution(&scope.at("conv1"), in_channels, channels, 3, stride, 1),
@@ -222,11 +232,17 @@ impl Bottleneck {
     /// Registers `conv1`, `bn1` to `conv3`, `bn3`, and `downsample` for a projection.
     ///
     /// # Panics
-    /// When a name is taken, the groups do not divide the width, or channels of zeros cannot make up for a change of shape.
+    /// When a name is taken, the width comes to 0, the stride is 0, channels of zeros cannot make up for a change of shape,
+    /// or `zero_init_residual` has no norm or no shortcut.
     #[track_caller]
     pub fn new(scope: &Scope, config: BlockConfig) -> Self {
-        let BlockConfig { in_channels, channels, stride, groups, .. } = config;
-        let width = channels * config.width_per_group / 64 * groups;
+        let BlockConfig { in_channels, channels, stride, groups, width_per_group, .. } = config;
+        let width = channels * width_per_group / 64 * groups;
+        assert!(
+            width > 0,
+            "a bottleneck of {channels} channels, {groups} groups and width_per_group {width_per_group} has no width"
+        );
+        config.check();
         let out = channels * Bottleneck::EXPANSION;
         Bottleneck {
             conv1: convolution(&scope.at("conv1"), in_channels, width, 1, 1, 1),

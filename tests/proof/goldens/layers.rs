@@ -1,19 +1,15 @@
 //! Golden cases of layers and of networks made of them, through the methods of tensors.
 
-use super::{Computed, Golden, Stage};
+use super::{Computed, Stage};
 use crate::optim_cases;
 use recurve::nn::{
-    BatchNorm1d, BatchNorm2d, BatchNormConfig, Embedding, GroupNorm, LayerNorm, Mode, NormConfig,
-    RunningStats,
+    BatchNorm1d, BatchNorm2d, BatchNormConfig, Conv2d, Embedding, GroupNorm, LayerNorm, Linear, Mode,
+    NormConfig, RunningStats,
 };
 use recurve::ops::conv2d::{Conv2dConfig, Padding};
 use recurve::ops::cross_entropy::{CrossEntropyConfig, Reduction};
-use recurve::ops::max_pool2d::MaxPool2dConfig;
 use recurve::optim::Rule;
-use recurve::testing::variable;
-use recurve::{Adam, Init, Optimizer, Params, Result, Sgd, Tensor, Variable};
-use std::cell::RefCell;
-use std::sync::Arc;
+use recurve::{Adam, Optimizer, Params, Result, Sgd, Tensor};
 
 /// `x · weightᵀ + bias` for a weight `[out, in]`.
 fn dense(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
@@ -57,52 +53,6 @@ pub fn cross_entropy(s: &Stage<'_>) -> Result<Computed> {
     };
     let loss = s.input("x").cross_entropy_with(&target, config);
     s.finish(&[("loss", &loss)])
-}
-
-/// A batch normalisation with running statistics that are updated in place.
-struct Norm {
-    affine: Option<(Tensor, Tensor)>,
-    running: Option<[Arc<Variable>; 2]>,
-    training: bool,
-    /// `None` is the cumulative average.
-    momentum: Option<f64>,
-    eps: f64,
-    seen: RefCell<f64>,
-}
-
-impl Norm {
-    /// The norm whose tensors' names begin with `prefix`.
-    fn new(s: &Stage<'_>, prefix: &str, training: bool, momentum: Option<f64>, eps: f64) -> Result<Norm> {
-        let named = |name: &str| format!("{prefix}{name}");
-        let affine = s.has(&named("weight")).then(|| (s.input(&named("weight")), s.input(&named("bias"))));
-        let state =
-            |name: &str| variable(s.device, &s.values(&named(name)), &s.stored(&named(name)).shape[..]);
-        let running = match s.has(&named("running_mean")) {
-            true => Some([state("running_mean")?, state("running_var")?]),
-            false => None,
-        };
-        Ok(Norm { affine, running, training, momentum, eps, seen: RefCell::new(0.0) })
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let affine = self.affine.as_ref().map(|(w, b)| (w, b));
-        if let (false, Some([mean, var])) = (self.training, &self.running) {
-            return x.batch_norm_eval(&mean.tensor(), &var.tensor(), affine, self.eps);
-        }
-        let (y, mean, var) = x.batch_norm_train(affine, self.eps);
-        if let Some([running_mean, running_var]) = &self.running {
-            *self.seen.borrow_mut() += 1.0;
-            let momentum = self.momentum.unwrap_or(1.0 / *self.seen.borrow());
-            let n = x.shape().elements() / x.shape()[1];
-            running_mean.tensor().batch_norm_update(&running_var.tensor(), &mean, &var, momentum, n);
-        }
-        y
-    }
-
-    fn statistics(&self, prefix: &str) -> Vec<(String, Tensor)> {
-        let names = [format!("{prefix}running_mean_out"), format!("{prefix}running_var_out")];
-        names.into_iter().zip(self.running.iter().flatten().map(|v| v.tensor())).collect()
-    }
 }
 
 /// A batch normalisation as a layer, for any number of axes.
@@ -204,132 +154,28 @@ pub fn embedding(s: &Stage<'_>) -> Result<Computed> {
     s.finish(&[("y", &y)])
 }
 
-/// Norms of a network, in the order of their use, with the prefixes of their names.
-struct Norms<'a> {
-    stage: &'a Stage<'a>,
-    all: RefCell<Vec<(String, Norm)>>,
-}
-
-impl Norms<'_> {
-    fn apply(&self, x: &Tensor, prefix: &str) -> Result<Tensor> {
-        let g: &Golden = self.stage.golden;
-        let momentum = Some(g.number("bn_momentum"));
-        let norm = Norm::new(self.stage, prefix, g.flag("training"), momentum, g.number("bn_eps"))?;
-        let y = norm.forward(x);
-        self.all.borrow_mut().push((prefix.into(), norm));
-        Ok(y)
-    }
-
-    fn convolve(&self, x: &Tensor, name: &str, stride: usize, padding: usize) -> Tensor {
-        let config =
-            Conv2dConfig { stride: [stride; 2], padding: Padding::from(padding), ..Conv2dConfig::default() };
-        x.conv2d(&self.stage.input(&format!("{name}.weight")), None, config)
-    }
-
-    /// He et al. 2015 (arXiv 1512.03385), figure 5; the stride of a bottleneck lies on its 3 x 3 convolution, as in
-    /// torchvision.
-    fn block(&self, x: &Tensor, prefix: &str, kind: &str, stride: usize) -> Result<Tensor> {
-        let at = |name: &str| format!("{prefix}{name}");
-        let (strides, sizes): (&[usize], &[usize]) = match kind {
-            "basic" => (&[stride, 1], &[3, 3]),
-            "bottleneck" => (&[1, stride, 1], &[1, 3, 1]),
-            other => panic!("a block of kind {other}"),
-        };
-        let mut y = x.clone();
-        for (i, (&stride, &size)) in strides.iter().zip(sizes).enumerate() {
-            let y_conv = self.convolve(&y, &at(&format!("conv{}", i + 1)), stride, size / 2);
-            y = self.apply(&y_conv, &at(&format!("bn{}.", i + 1)))?;
-            if i + 1 < strides.len() {
-                y = y.relu();
-            }
-        }
-        let around = match self.stage.has(&at("downsample.0.weight")) {
-            true => self.apply(&self.convolve(x, &at("downsample.0"), stride, 0), &at("downsample.1."))?,
-            false => x.clone(),
-        };
-        Ok(y.add(&around).relu())
-    }
-
-    fn finish(&self, outputs: &[(&str, &Tensor)]) -> Result<Computed> {
-        let all = self.all.borrow();
-        let statistics: Vec<(String, Tensor)> = match self.stage.golden.flag("training") {
-            true => all.iter().flat_map(|(prefix, norm)| norm.statistics(prefix)).collect(),
-            false => Vec::new(),
-        };
-        let mut named: Vec<(&str, &Tensor)> = statistics.iter().map(|(n, t)| (n.as_str(), t)).collect();
-        named.extend_from_slice(outputs);
-        self.stage.finish(&named)
-    }
-}
-
-pub fn residual_block(s: &Stage<'_>) -> Result<Computed> {
-    let norms = Norms { stage: s, all: RefCell::default() };
-    let kind = s.golden.attrs["kind"].as_str().unwrap();
-    let y = norms.block(&s.input("x"), "", kind, s.golden.count("stride"))?;
-    norms.finish(&[("y", &y)])
-}
-
-pub fn resnet(s: &Stage<'_>) -> Result<Computed> {
-    let g = s.golden;
-    let norms = Norms { stage: s, all: RefCell::default() };
-    let stem = &g.attrs["stem"];
-    let count = |name: &str| stem[name].as_u64().unwrap() as usize;
-    let mut x = norms.convolve(&s.input("x"), "conv1", count("stride"), count("padding"));
-    x = norms.apply(&x, "bn1.")?.relu();
-    if stem["maxpool"].as_bool().unwrap() {
-        let config = MaxPool2dConfig { stride: Some([2, 2]), padding: [1, 1], ..Default::default() };
-        x = x.max_pool2d_with([3, 3], config);
-    }
-    let kind = g.attrs["kind"].as_str().unwrap();
-    for (layer, blocks) in g.attrs["layers"].as_array().unwrap().iter().enumerate() {
-        for block in 0..blocks.as_u64().unwrap() {
-            let stride = if layer > 0 && block == 0 { 2 } else { 1 };
-            x = norms.block(&x, &format!("layer{}.{block}.", layer + 1), kind, stride)?;
-        }
-    }
-    let logits = dense(&x.mean(&[2, 3]), &s.input("fc.weight"), Some(&s.input("fc.bias")));
-    let loss = logits.cross_entropy(&s.labels("target", -100));
-    norms.finish(&[("logits", &logits), ("loss", &loss)])
-}
-
 /// Convolution, norm, relu and pooling twice, then a dense layer; losses of each step, and what training leaves.
 pub fn train_cnn(s: &Stage<'_>) -> Result<Computed> {
     let g = s.golden;
     let hyper = &g.attrs["hyper"];
     let params = Params::new(s.device, 0);
-    let names: Vec<String> =
-        g.attrs["params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_string()).collect();
-    for name in &names {
-        params.root().param(name, &s.stored(name).shape[..], Init::Values(s.values(name)));
-    }
-    let value = |name: &str| params.get(name).expect("a parameter of the case").tensor();
-    let state = |name: &str| variable(s.device, &s.values(name), &s.stored(name).shape[..]);
-    let mut norms = Vec::new();
-    for prefix in ["bn1", "bn2"] {
-        let running = [state(&format!("{prefix}.running_mean"))?, state(&format!("{prefix}.running_var"))?];
-        norms.push((prefix, running));
-    }
+    let [c1, c2] = [1, 2].map(|i| s.stored(&format!("conv{i}.weight")).shape.clone());
+    let padded = Conv2dConfig { padding: Padding::from(1), ..Conv2dConfig::default() };
+    let layers: Vec<(Conv2d, BatchNorm2d)> = [("conv1", "bn1", c1), ("conv2", "bn2", c2)]
+        .map(|(conv, norm, shape)| {
+            let conv = Conv2d::without_bias(&params.at(conv), shape[1], shape[0], 3, padded);
+            (conv, BatchNorm2d::new(&params.at(norm), shape[0], BatchNormConfig::default()))
+        })
+        .into();
+    let fc = &s.stored("fc.weight").shape;
+    let fc = Linear::new(&params.at("fc"), fc[1], fc[0]);
+    s.load(&params)?;
     let (x, target) = (s.input("x"), s.input("target"));
     let loss = || {
-        let mut y = x.clone();
-        for (i, (prefix, running)) in norms.iter().enumerate() {
-            let config = Conv2dConfig { padding: Padding::from(1), ..Conv2dConfig::default() };
-            let affine = (value(&format!("{prefix}.weight")), value(&format!("{prefix}.bias")));
-            let norm = Norm {
-                affine: Some(affine),
-                running: Some(running.clone()),
-                training: true,
-                momentum: Some(0.1),
-                eps: 1e-5,
-                seen: RefCell::new(0.0),
-            };
-            y = norm
-                .forward(&y.conv2d(&value(&format!("conv{}.weight", i + 1)), None, config))
-                .relu()
-                .max_pool2d(2);
-        }
-        let flat = y.reshape([y.shape()[0], y.shape().span(1, 4)]);
-        dense(&flat, &value("fc.weight"), Some(&value("fc.bias"))).cross_entropy(&target)
+        let block = |y: Tensor, (conv, norm): &(Conv2d, BatchNorm2d)| {
+            norm.forward(&conv.forward(&y), Mode::Train).relu().max_pool2d(2)
+        };
+        fc.forward(&layers.iter().fold(x.clone(), block).flatten(1)).cross_entropy(&target)
     };
     let steps = g.count("steps");
     let losses = match g.attrs["optimizer"].as_str().unwrap() {
@@ -338,12 +184,8 @@ pub fn train_cnn(s: &Stage<'_>) -> Result<Computed> {
         other => panic!("optimiser {other}"),
     };
     let mut computed: Computed = vec![("losses".into(), losses)];
-    for name in &names {
-        computed.push((format!("final.{name}"), value(name).to_vec_f64()?));
-    }
-    for (prefix, [mean, var]) in &norms {
-        computed.push((format!("final.{prefix}.running_mean"), mean.tensor().to_vec_f64()?));
-        computed.push((format!("final.{prefix}.running_var"), var.tensor().to_vec_f64()?));
+    for param in params.named() {
+        computed.push((format!("final.{}", param.name()), param.tensor().to_vec_f64()?));
     }
     Ok(computed)
 }
