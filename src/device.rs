@@ -393,7 +393,9 @@ impl Device {
         match (&self.0.engine, reading) {
             (_, Reading::Host(data)) => Ok(data.to_vec()),
             (Engine::Gpu(gpu), Reading::Gpu(reading)) => reading.values(gpu).await,
-            (Engine::Cpu(_), Reading::Gpu(_)) => unreachable!("a reading belongs to its device"),
+            (Engine::Cpu(_) | Engine::Plan(_), Reading::Gpu(_)) => {
+                unreachable!("a reading belongs to its device")
+            }
         }
     }
 

@@ -192,6 +192,6 @@ fn padding_keeps_some_pixels_and_adds_zeros() {
 fn ways_of_other_shapes_are_not_stretched() {
     let dev = Device::cpu();
     let wide = dev.tensor([0.0; 16], [2, 8]);
-    Residual::new(move |_: &Tensor, _| wide, Shortcut::Identity)
+    Residual::new(move |_: &Tensor, _| wide.clone(), Shortcut::Identity)
         .forward(&dev.tensor([0.0; 2], [2, 1]), Mode::Train);
 }
