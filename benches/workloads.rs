@@ -9,9 +9,10 @@
 mod net;
 
 use net::Net;
+use recurve::models::{ResNet, ResNetConfig};
 use recurve::nn::{Embedding, Gru, Linear, Lstm, LstmOptions, Mode, RecurrentConfig, Reset};
 use recurve::ops::conv2d::Conv2dConfig;
-use recurve::optim::{Adam, AdamConfig};
+use recurve::optim::{Adam, AdamConfig, Sgd, SgdConfig};
 use recurve::tune::TuneConfig;
 use recurve::{Device, Params, Pick, Result, Tensor, no_grad};
 use std::fmt::Write as _;
@@ -80,6 +81,12 @@ fn main() -> Result<()> {
     }
     if wanted("W8") {
         report.measure("W8 mnist_step train", 30, mnist_step(&dev), Work::default())?;
+    }
+    if wanted("W9") {
+        report.measure("W9 resnet18_cifar train", ROUNDS, resnet_step(&dev), Work::default())?;
+    }
+    if wanted("W10") {
+        report.measure("W10 resnet50 eval", ROUNDS, resnet_eval(&dev), Work::default())?;
     }
     if wanted("W11") {
         report.measure("W11 characters train", ROUNDS, character_step(&dev), Work::default())?;
@@ -385,6 +392,33 @@ fn replays(
         );
     }
     Ok(())
+}
+
+/// A training step of ResNet-18 for pictures of 32×32: batch 16, SGD with momentum.
+fn resnet_step(dev: &Device) -> impl FnMut() -> Result<()> {
+    let params = Params::new(dev, 0);
+    let net = ResNet::new(&params.root(), ResNetConfig::resnet18_cifar());
+    let mut opt = Sgd::new(&params, SgdConfig { lr: 1e-3, momentum: 0.9, ..Default::default() });
+    let (pictures, dev) = (random(16 * 3 * 32 * 32, 1), dev.clone());
+    move || {
+        let x = dev.tensor(&pictures, [16, 3, 32, 32]);
+        let loss = net
+            .forward(&x, Mode::Train)
+            .cross_entropy(&dev.labels((0..16).map(|i| i % 10).collect::<Vec<_>>()));
+        opt.step(&loss.backward())?;
+        dev.wait()
+    }
+}
+
+/// ResNet-50 on one picture of 224×224.
+fn resnet_eval(dev: &Device) -> impl FnMut() -> Result<()> {
+    let params = Params::new(dev, 0);
+    let net = ResNet::new(&params.root(), ResNetConfig::resnet50());
+    let (picture, dev) = (random(3 * 224 * 224, 1), dev.clone());
+    move || {
+        let x = dev.tensor(&picture, [1, 3, 224, 224]);
+        no_grad(|| net.forward(&x, Mode::Eval)).to_vec().map(drop)
+    }
 }
 
 /// A training step of a character model: vocabulary 65, embedding 256, two LSTMs of 256, 64 steps, batch 32, Adam.

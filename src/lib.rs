@@ -5,6 +5,7 @@
 //! |---|---|
 //! | devices, tensors, gradients | [`Device`], [`Tensor`], [`Gradients`], [`no_grad`], [`recompute`](fn@recompute) |
 //! | layers and their parameters | [`nn`], [`Params`] |
+//! | complete networks | [`models`] |
 //! | training | [`optim`], [`schedule`], [`checkpoint`], [`data`] |
 //! | every op, with formula and source | [`ops`] |
 //! | ops of your own | [`op::Op`], [`kernel!`], [`testing`] |
@@ -31,6 +32,7 @@ mod error;
 mod gpu;
 mod grad;
 pub mod kernel;
+pub mod models;
 pub mod nn;
 pub mod op;
 pub mod ops;

@@ -17,6 +17,7 @@ mod pool1d;
 mod pool2d;
 pub mod recurrent;
 mod recurrent_cell;
+pub mod residual;
 mod row_norm;
 mod upsample;
 
@@ -35,6 +36,7 @@ pub use recurrent::{
     Gru, InitialState, Lstm, LstmOptions, LstmState, RecurrentConfig, RecurrentInit, Reset, Rnn,
 };
 pub use recurrent_cell::{GruCell, LstmCell, RnnCell};
+pub use residual::{BasicBlock, BlockConfig, BlockOrder, Bottleneck, Residual, Shortcut, ShortcutKind};
 pub use row_norm::{GroupNorm, InstanceNorm, LayerNorm, NormConfig};
 pub use upsample::Upsample;
 

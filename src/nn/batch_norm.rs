@@ -68,8 +68,22 @@ macro_rules! layers {
             /// When a name is taken.
             #[track_caller]
             pub fn new(scope: &Scope, num_features: usize, config: BatchNormConfig) -> Self {
+                $name::with_init(scope, num_features, Init::Ones, config)
+            }
+
+            /// As [`new`](Self::new), with a choice of how `weight` starts.
+            ///
+            /// # Panics
+            /// When a name is taken.
+            #[track_caller]
+            pub fn with_init(
+                scope: &Scope,
+                num_features: usize,
+                weight: Init,
+                config: BatchNormConfig,
+            ) -> Self {
                 let affine = config.affine.then(|| {
-                    let weight = scope.param("weight", [num_features], Init::Ones);
+                    let weight = scope.param("weight", [num_features], weight);
                     (weight, scope.param("bias", [num_features], Init::Zeros))
                 });
                 let running = config.track_running_stats.then(|| RunningStats::new(scope, num_features));

@@ -47,13 +47,29 @@ impl Conv2d {
         kernel_size: impl Into<Size2d>,
         config: Conv2dConfig,
     ) -> Self {
+        Conv2d::with_init(scope, in_channels, out_channels, kernel_size, Init::default_weight(), config)
+    }
+
+    /// As [`without_bias`](Conv2d::without_bias), with a choice of how the weight starts.
+    ///
+    /// # Panics
+    /// As [`new`](Conv2d::new).
+    #[track_caller]
+    pub fn with_init(
+        scope: &Scope,
+        in_channels: usize,
+        out_channels: usize,
+        kernel_size: impl Into<Size2d>,
+        init: Init,
+        config: Conv2dConfig,
+    ) -> Self {
         let (Size2d { height, width }, groups) = (kernel_size.into(), config.groups);
         assert!(
             groups > 0 && in_channels.is_multiple_of(groups) && out_channels.is_multiple_of(groups),
             "{groups} groups do not divide {in_channels} and {out_channels} channels"
         );
         let shape = [out_channels, in_channels / groups, height, width];
-        Conv2d { weight: scope.param("weight", shape, Init::default_weight()), bias: None, config }
+        Conv2d { weight: scope.param("weight", shape, init), bias: None, config }
     }
 
     /// `[N, in_channels, H, W]` becomes `[N, out_channels, P, Q]`.
