@@ -192,13 +192,19 @@ impl Params {
         self.0.seal()
     }
 
-    /// Arenas of trainable tensors, each with its members and their places.
-    pub(crate) fn trainable_arenas(&self) -> Result<Vec<(Arc<Arena>, Vec<Param>)>> {
+    /// All arenas, each with its members.
+    pub(crate) fn arenas(&self) -> Result<Vec<(Arc<Arena>, Vec<Param>)>> {
         self.seal()?;
         let registry = self.0.registry.lock().unwrap();
         let param = |r: &Arc<Registered>| Param { registered: r.clone(), shared: self.0.clone() };
-        let trainable = registry.arenas.iter().filter(|a| a.trainable);
-        Ok(trainable.map(|a| (a.clone(), a.members.iter().map(param).collect())).collect())
+        Ok(registry.arenas.iter().map(|a| (a.clone(), a.members.iter().map(param).collect())).collect())
+    }
+
+    /// Arenas of trainable tensors, each with its members.
+    pub(crate) fn trainable_arenas(&self) -> Result<Vec<(Arc<Arena>, Vec<Param>)>> {
+        let mut arenas = self.arenas()?;
+        arenas.retain(|(arena, _)| arena.trainable);
+        Ok(arenas)
     }
 
     pub(crate) fn stream(&self) -> Stream {
@@ -321,8 +327,7 @@ impl Params {
                 }
             }
         }
-        let foreign =
-            file.names().filter(|n| !n.starts_with(crate::checkpoint::OPTIMIZER) && !known.contains(*n));
+        let foreign = file.names().filter(|n| !crate::checkpoint::is_state(n) && !known.contains(*n));
         staged.loaded.unexpected = foreign.map(str::to_string).collect();
         let Loaded { missing, unexpected } = &staged.loaded;
         let strict = how == Match::Strict && !(missing.is_empty() && unexpected.is_empty());
