@@ -6,16 +6,24 @@
 //! The one entry of `__metadata__`, `recurve`, is a JSON object with the numbers of a [`Progress`], and a SHA-256 of all of
 //! this, which is checked before anything is loaded. A file is written under another name in the same folder, forced to
 //! disk and renamed, so there is always one that is whole.
+//!
+//! Weights also come from NumPy: [`Params::load_npz`] and [`NpyArray`]. `examples/weights/convert.py` turns files of
+//! PyTorch into safetensors.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod atomic;
+mod npy;
+mod npz;
 mod progress;
 mod tensor_file;
+mod zip;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use atomic::write_atomically;
+pub use npy::NpyArray;
+pub(crate) use npz::NpzFile;
 pub use progress::Progress;
-pub(crate) use tensor_file::{TensorFile, Tensors};
+pub(crate) use tensor_file::{TensorFile, TensorSource, Tensors};
 
 use crate::error::Result;
 use crate::optim::{Ema, Optimizer, Rule};
@@ -66,6 +74,20 @@ pub enum CheckpointError {
     /// The header is no safetensors header.
     #[error("the header is not valid: {reason}")]
     Header {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is no sound archive of arrays (.npz).
+    #[error("the archive is not valid: {reason}")]
+    Archive {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An array of NumPy (.npy) is not sound.
+    #[error("{name} is no valid array: {reason}")]
+    Array {
+        /// Its name in the archive, or the file.
+        name: String,
         /// What is wrong with it.
         reason: String,
     },

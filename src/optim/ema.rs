@@ -1,6 +1,6 @@
 //! Averages of weights over the course of training.
 
-use crate::checkpoint::{CheckpointError, EMA, TensorFile, Tensors};
+use crate::checkpoint::{CheckpointError, EMA, TensorFile, TensorSource, Tensors};
 use crate::error::Result;
 use crate::op::Scalar;
 use crate::ops::blend::Blend;

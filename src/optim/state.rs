@@ -1,7 +1,7 @@
 //! What a checkpoint keeps of an optimiser: states and numbers of steps.
 
 use super::{Optimizer, Rule};
-use crate::checkpoint::{CheckpointError, OPTIMIZER, TensorFile, Tensors};
+use crate::checkpoint::{CheckpointError, OPTIMIZER, TensorFile, TensorSource, Tensors};
 use crate::error::Result;
 use crate::params::Param;
 use std::io::{Read, Seek};
