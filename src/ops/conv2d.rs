@@ -22,6 +22,7 @@
 //! All three are linear in either operand, so each has its gradients among the others.
 
 mod cases;
+mod columns;
 mod config;
 mod depthwise;
 mod direct;
@@ -285,12 +286,23 @@ fn weight_grad(window: Window, w: &Tensor, x: &Tensor, dy: &Tensor) -> Tensor {
     Tensor::apply1(Conv2dWeightGrad { window, kernel_height, kernel_width }, &[x, dy], &[])
 }
 
+/// The candidates for software adapters, best first.
+fn octets(
+    sizes: &Sizes,
+    products: Vec<Candidate>,
+    columns: Option<Candidate>,
+    rows: Option<Candidate>,
+) -> Vec<Candidate> {
+    let two = if columns::better(sizes) { [columns, rows] } else { [rows, columns] };
+    products.into_iter().chain(two.into_iter().flatten()).collect()
+}
+
 /// Orders the candidates of an op. On hardware the base variant is the last; software adapters gain nothing from
 /// workgroup memory.
 fn order(
     sizes: Sizes,
     target: &Target,
-    octets: (Vec<Candidate>, Option<Candidate>),
+    octets: Vec<Candidate>,
     implicit_gemm: Option<Candidate>,
     direct: Candidate,
 ) -> Vec<Candidate> {
@@ -298,7 +310,7 @@ fn order(
         return implicit_gemm.into_iter().chain([direct]).collect();
     }
     let mut all: Vec<Candidate> = match target.software_subgroup8() {
-        true => octets.0.into_iter().chain(octets.1).collect(),
+        true => octets,
         false => Vec::new(),
     };
     if sizes.multiply_adds() < SMALL {
@@ -350,7 +362,7 @@ impl Op for Conv2d {
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
         let gemm = implicit_gemm::forward(&s, self);
-        let octets = (product::forward(&s, self), subgroup8::forward(&s, self));
+        let octets = octets(&s, product::forward(&s, self), columns::forward(&s, self), subgroup8::forward(&s, self));
         let general = order(s, target, octets, gemm, direct::forward(&s, self));
         [depthwise::forward(&s, self, target), general].concat()
     }
@@ -412,7 +424,7 @@ impl Op for Conv2dInputGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        let octets = (product::input_grad(&s), subgroup8::input_grad(&s));
+        let octets = octets(&s, product::input_grad(&s), columns::input_grad(&s), subgroup8::input_grad(&s));
         let general = order(s, target, octets, implicit_gemm::input_grad(&s), direct::input_grad(&s));
         [depthwise::input_grad(&s, target), general].concat()
     }
@@ -455,7 +467,7 @@ impl Op for Conv2dWeightGrad {
 
     fn kernels(&self, io: Io<'_>, target: &Target) -> Vec<Candidate> {
         let s = self.of(&io);
-        let octets = (product::weight_grad(&s), subgroup8::weight_grad(&s));
+        let octets = octets(&s, product::weight_grad(&s), None, subgroup8::weight_grad(&s));
         let general = order(s, target, octets, implicit_gemm::weight_grad(&s), direct::weight_grad(&s));
         [depthwise::weight_grad(&s, target), general].concat()
     }

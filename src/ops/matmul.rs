@@ -14,7 +14,7 @@ mod gemv;
 mod wide;
 mod workgroup_tile;
 
-pub(in crate::ops) use wide::{OctetTile, octet_tiles, pack_panels, subgroup8};
+pub(in crate::ops) use wide::{OctetTile, octet_tiles, pack, pack_panels, subgroup8};
 use wide::Wide;
 
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs, Target, TargetClass};
@@ -312,14 +312,21 @@ crate::kernel! {
 
 /// How K is cut into parts that are summed apart.
 #[derive(Clone, Copy, Debug)]
-struct Split {
-    splits: usize,
-    length: usize,
+pub(in crate::ops) struct Split {
+    pub splits: usize,
+    pub length: usize,
 }
 
 /// Cuts `k` so that `workers` times the parts come near `wanted`, but no part gets shorter than `shortest` or longer
 /// than `longest`. Parts start at multiples of `step`. Depends on sizes only, so results are the same everywhere.
-fn split(k: usize, workers: usize, wanted: usize, shortest: usize, longest: usize, step: usize) -> Split {
+pub(in crate::ops) fn split(
+    k: usize,
+    workers: usize,
+    wanted: usize,
+    shortest: usize,
+    longest: usize,
+    step: usize,
+) -> Split {
     let for_balance = (wanted / workers.max(1)).min(k / shortest).max(1);
     let parts = for_balance.max(k.div_ceil(longest)).max(1);
     let length = k.div_ceil(parts).next_multiple_of(step).max(step);

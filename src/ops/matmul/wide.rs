@@ -25,7 +25,7 @@ crate::kernel! {
 
 crate::kernel! {
     /// Copies rows to a padded length.
-    mod pack = "shaders/matmul/pack.wgsl";
+    pub(in crate::ops) mod pack = "shaders/matmul/pack.wgsl";
     params { rows: u32, columns: u32, pitch: u32 }
     bind { x: Read, y: ReadWrite }
 }
