@@ -120,15 +120,15 @@ fn damaged_archives_are_refused_or_whole() {
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1 << (rng.next_u32() % 8);
-            // Times and versions may be anything; whatever is loaded is what was written.
+            // Times, versions and what a member's own header repeats may be anything; whatever is loaded is what was
+            // written.
             if p.load_npz_bytes(&damaged, Match::Strict).is_ok() {
                 unnoticed += 1;
-                if at % 5 == 0 {
-                    assert!(contents(&p) == expected, "{file}, byte {at}");
-                }
+                assert!(contents(&p) == expected, "{file}, byte {at}");
             }
         }
-        assert!(unnoticed < whole.len() / 4, "{unnoticed} of {} bytes of {file} do not matter", whole.len());
+        // Nine members, each with 18 such bytes in the directory and a header of 50 with its name of up to 26.
+        assert!(unnoticed < 9 * (18 + 50 + 26), "{unnoticed} bytes of {file} do not matter");
         for _ in 0..500 {
             let mut damaged = whole.clone();
             let (at, length) = (rng.next_u64() as usize % whole.len(), 1 + rng.next_u32() as usize % 40);

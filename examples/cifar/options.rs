@@ -18,13 +18,13 @@ pub struct Options {
     #[arg(long, default_value_t = 20)]
     pub depth: usize,
     /// Passes over the training pictures.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: u64,
     /// Pictures per step.
-    #[arg(long, default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub batch: usize,
     /// The learning rate at its highest.
-    #[arg(long, default_value_t = 0.1, value_parser = positive)]
+    #[arg(long, default_value_t = 0.05, value_parser = positive)]
     pub lr: f64,
     /// L2 penalty of matrices and filters.
     #[arg(long, default_value_t = 1e-3)]
@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub save_every: u64,
     /// Epochs between tests.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     pub test_every: u64,
 }
 

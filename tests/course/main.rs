@@ -12,6 +12,7 @@ mod feature_maps;
 mod motions;
 mod pooling;
 mod shift;
+mod transfer;
 
 use recurve::data::mnist::Mnist;
 use recurve::{Device, Pick};
