@@ -35,6 +35,9 @@ struct Options {
     /// Updates of each training on 5 to 9.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     tune: u64,
+    /// Channels of the first of three residual blocks; each has twice as many as the one before.
+    #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
+    channels: usize,
     /// Pictures of 5 to 9 to test on.
     #[arg(long, default_value_t = 2000, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4861))]
     test: usize,
@@ -52,7 +55,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("learning 0 to 4 from {} pictures, {} updates", many.len(), options.steps);
     let weights = out.join("zero-to-four.safetensors");
     let began = Instant::now();
-    let right = study::pretrain(&dev, &many, &known, options.steps, seed, &weights)?;
+    let config = study::config(3, options.channels);
+    let right = study::pretrain(&dev, &config, &many, &known, options.steps, seed, &weights)?;
     println!("  {right:.1} % of others right, {:.0} s", began.elapsed().as_secs_f64());
 
     let (few, test) = (half(&mnist.train, 5, SIZES[SIZES.len() - 1]), half(&mnist.test, 5, options.test));
@@ -61,7 +65,15 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         options.tune,
         test.len()
     );
-    let study = Study { dev: &dev, weights: &weights, few: &few, test: &test, steps: options.tune, seed };
+    let study = Study {
+        dev: &dev,
+        config: &config,
+        weights: &weights,
+        few: &few,
+        test: &test,
+        steps: options.tune,
+        seed,
+    };
     println!("  pictures{}", Start::ALL.map(|s| format!("{:>20}", s.name())).concat());
     let mut results = Vec::new();
     for size in SIZES {

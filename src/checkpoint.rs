@@ -249,7 +249,7 @@ pub fn load<R: Rule>(
     load_from(&mut TensorFile::open(path.as_ref())?, params, optimizer, None)
 }
 
-/// [`load`] with averages of the weights, which the checkpoint must have; `load` leaves them aside.
+/// [`load`] with averages of the weights, which the checkpoint must have. (`load` leaves them aside.)
 ///
 /// # Errors
 /// As `load`.
@@ -270,6 +270,20 @@ pub fn load_with_ema<R: Rule>(
 pub fn load_bytes<R: Rule>(bytes: &[u8], params: &Params, optimizer: &mut Optimizer<R>) -> Result<Progress> {
     let mut file = TensorFile::new(std::io::Cursor::new(bytes), bytes.len() as u64)?;
     load_from(&mut file, params, optimizer, None)
+}
+
+/// [`load_with_ema`] from memory.
+///
+/// # Errors
+/// As `load`.
+pub fn load_bytes_with_ema<R: Rule>(
+    bytes: &[u8],
+    params: &Params,
+    optimizer: &mut Optimizer<R>,
+    ema: &mut Ema,
+) -> Result<Progress> {
+    let mut file = TensorFile::new(std::io::Cursor::new(bytes), bytes.len() as u64)?;
+    load_from(&mut file, params, optimizer, Some(ema))
 }
 
 /// The numbers of the checkpoint at `path` alone: what a program needs to know before it can make the model that the

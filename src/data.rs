@@ -15,6 +15,25 @@
 //! }
 //! # Ok::<(), recurve::data::DataError>(())
 //! ```
+//!
+//! For training, a loader also changes samples at random and makes batches ahead, on a thread. Neither the size of batches
+//! nor the thread changes what becomes of a sample, and four numbers say where a loader stands:
+//!
+//! ```
+//! use recurve::data::{Augment, Dataset, Loader, LoaderConfig, Order};
+//!
+//! let set = Dataset::new(vec![7; 6 * 3 * 8 * 8], &[3, 8, 8], vec![0, 1, 2, 0, 1, 2]);
+//! let augment = Augment { crop_padding: 2, horizontal_flip: 0.5, ..Default::default() };
+//! let config = LoaderConfig { batch_size: 2, order: Order::Shuffled, augment, prefetch: 3, ..Default::default() };
+//! let mut loader = Loader::new(&set, config.clone());
+//! loader.next_batch();
+//! let state = loader.state(); // goes into a checkpoint
+//! let next = loader.next_batch().map(|batch| batch.images.to_vec());
+//! let mut resumed = Loader::new(&set, LoaderConfig { prefetch: 0, ..config });
+//! resumed.restore(state)?;
+//! assert_eq!(resumed.next_batch().map(|batch| batch.images.to_vec()), next);
+//! # Ok::<(), recurve::data::DataError>(())
+//! ```
 
 pub mod cifar;
 pub mod idx;

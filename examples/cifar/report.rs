@@ -9,6 +9,9 @@ use crate::support::pictures::confusion_matrix;
 use std::error::Error;
 use std::path::Path;
 
+/// Names of the classes that fit beside a picture's rows.
+const SHORT: [&str; 10] = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
 /// Tests, draws, and prints what came out.
 pub fn finish(training: &mut Training<'_>, data: &Data, out: &Path) -> Result<(), Box<dyn Error>> {
     let predicted = training.predict(&data.test)?;
@@ -18,9 +21,9 @@ pub fn finish(training: &mut Training<'_>, data: &Data, out: &Path) -> Result<()
         counts[usize::from(truth) * n + usize::from(found)] += 1;
     }
     println!("{}", worst(&counts, &data.classes, 5));
-    curves(&out.join("curves.png"), &training.losses, &training.accuracies)?;
-    let short: Vec<&str> = data.classes.iter().map(|c| &c[..c.len().min(5)]).collect();
-    confusion_matrix(out.join("confusion.png"), "CIFAR-10, pictures held out", &counts, &short)?;
+    let averaged = training.plan.ema > 0.0;
+    curves(&out.join("curves.png"), &training.losses, &training.accuracies, averaged)?;
+    confusion_matrix(out.join("confusion.png"), "CIFAR-10, pictures held out", &counts, &SHORT)?;
     training.save_weights(&out.join("weights.safetensors"))?;
     println!("loss.csv, weights and pictures are in {}", out.display());
     println!("test accuracy {:.1} %", accuracy(&data.test, &predicted));
@@ -49,7 +52,12 @@ pub fn worst(counts: &[u32], classes: &[&str], mistakes: usize) -> String {
 }
 
 /// Loss of the steps, and test accuracy.
-pub fn curves(path: &Path, losses: &[(u64, f32)], accuracies: &[(u64, f64)]) -> Result<(), PictureError> {
+pub fn curves(
+    path: &Path,
+    losses: &[(u64, f32)],
+    accuracies: &[(u64, f64)],
+    averaged: bool,
+) -> Result<(), PictureError> {
     const CHART: (i32, i32) = (600, 420);
     const GAP: i32 = 40;
     if losses.is_empty() {
@@ -82,7 +90,12 @@ pub fn curves(path: &Path, losses: &[(u64, f32)], accuracies: &[(u64, f64)]) -> 
         let points: Vec<(f64, f64)> = accuracies.iter().map(|&(e, a)| (e as f64, a)).collect();
         let epochs = points.last().map_or(1.0, |p| p.0);
         let with = at("Right answers on pictures held out", "epoch", "per cent", (0.0, epochs), (0.0, 100.0));
-        let lines = [line("test, averaged weights", points, RED, Stroke::Dotted)];
+        let lines = [line(
+            if averaged { "averaged weights" } else { "the weights as they are" },
+            points,
+            RED,
+            Stroke::Dotted,
+        )];
         chart(area, (MARGIN + CHART.0 + GAP, TITLE + 8), CHART, &with, &lines)
     })
 }

@@ -45,14 +45,22 @@ pub struct Learned {
     pub accuracy: f64,
 }
 
-/// The network: three residual blocks, 16 to 64 channels.
-pub fn config() -> ResNetConfig {
-    ResNetConfig { in_channels: 1, classes: CLASSES, ..ResNetConfig::cifar(8) }
+/// A residual network of `blocks` blocks, the first of which has `channels` channels.
+pub fn config(blocks: usize, channels: usize) -> ResNetConfig {
+    ResNetConfig {
+        layers: vec![1; blocks],
+        stem_channels: channels,
+        channels,
+        in_channels: 1,
+        classes: CLASSES,
+        ..ResNetConfig::cifar(8)
+    }
 }
 
 /// Trains on `many` pictures and writes the weights to `path`; returns per cent of `test` right.
 pub fn pretrain(
     dev: &Device,
+    config: &ResNetConfig,
     many: &Dataset,
     test: &Dataset,
     steps: u64,
@@ -60,7 +68,7 @@ pub fn pretrain(
     path: &Path,
 ) -> Result<f64> {
     let params = Params::new(dev, seed);
-    let net = ResNet::new(&params.root(), config());
+    let net = ResNet::new(&params.root(), config.clone());
     let plan = Plan { steps, batch: 32, lr: 4e-3, seed, ..Default::default() };
     train(&params, many, &plan, |x, mode| net.forward(x, mode))?;
     params.save(path)?;
@@ -70,6 +78,8 @@ pub fn pretrain(
 /// Trainings on the second half.
 pub struct Study<'s> {
     pub dev: &'s Device,
+    /// What the network is made of.
+    pub config: &'s ResNetConfig,
     /// Of the network that knows the first half.
     pub weights: &'s Path,
     /// The most pictures to learn from.
@@ -86,7 +96,7 @@ impl Study<'_> {
         // Another seed than the first training's: from scratch means other weights.
         let seed = self.seed + 1;
         let params = Params::new(self.dev, seed);
-        let net = ResNet::new(&params.root(), config());
+        let net = ResNet::new(&params.root(), self.config.clone());
         if start != Start::Scratch {
             params.load_where(self.weights, |name| !name.starts_with("fc."))?;
         }

@@ -10,7 +10,7 @@
 
 use super::{DataError, Dataset, Normalize};
 use flate2::read::MultiGzDecoder;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 
 /// Names of the classes, in the order of their labels.
@@ -97,7 +97,7 @@ impl Cifar10 {
 pub fn from_path(path: impl AsRef<Path>) -> Result<Dataset, DataError> {
     let path = path.as_ref();
     let file = std::fs::File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    from_reader(path, BufReader::new(file))
+    from_reader(path, io::BufReader::new(file))
 }
 
 /// Reads a file from memory; `path` only names it in errors.

@@ -7,6 +7,7 @@ mod support;
 mod net;
 
 mod batch_norm;
+mod cifar;
 mod convolution;
 mod feature_maps;
 mod motions;
