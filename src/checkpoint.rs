@@ -1,23 +1,32 @@
 //! Weights and training state in files.
 //!
 //! A checkpoint is one safetensors file. Weights, buffers and counters have their own names, so any reader of
-//! safetensors (and [`Params::load`]) finds them; optimiser state lies next to them as `optimizer/<state>/<parameter>`.
+//! safetensors (and [`Params::load`]) finds them; optimiser state lies next to them as `optimizer/<state>/<parameter>`,
+//! averages of an [`Ema`] as `ema/average/<parameter>`.
 //! The one entry of `__metadata__`, `recurve`, is a JSON object with the numbers of a [`Progress`], and a SHA-256 of all of
 //! this, which is checked before anything is loaded. A file is written under another name in the same folder, forced to
 //! disk and renamed, so there is always one that is whole.
+//!
+//! Weights also come from NumPy: [`Params::load_npz`] and [`NpyArray`]. `examples/weights/convert.py` turns files of
+//! PyTorch into safetensors.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod atomic;
+mod npy;
+mod npz;
 mod progress;
 mod tensor_file;
+mod zip;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use atomic::write_atomically;
+pub use npy::NpyArray;
+pub(crate) use npz::NpzFile;
 pub use progress::Progress;
-pub(crate) use tensor_file::{TensorFile, Tensors};
+pub(crate) use tensor_file::{TensorFile, TensorSource, Tensors};
 
 use crate::error::Result;
-use crate::optim::{Optimizer, Rule};
+use crate::optim::{Ema, Optimizer, Rule};
 use crate::params::{Match, Params};
 use std::io::{Read, Seek};
 #[cfg(not(target_arch = "wasm32"))]
@@ -26,6 +35,13 @@ use std::sync::Arc;
 
 /// What names of optimiser state begin with; no parameter's name has a slash.
 pub(crate) const OPTIMIZER: &str = "optimizer/";
+/// What names of averages begin with.
+pub(crate) const EMA: &str = "ema/";
+
+/// Whether a tensor of this name is state of the training rather than of the model.
+pub(crate) fn is_state(name: &str) -> bool {
+    name.starts_with(OPTIMIZER) || name.starts_with(EMA)
+}
 
 /// Why weights or a checkpoint could not be read or written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -58,6 +74,20 @@ pub enum CheckpointError {
     /// The header is no safetensors header.
     #[error("the header is not valid: {reason}")]
     Header {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is no sound archive of arrays (.npz).
+    #[error("the archive is not valid: {reason}")]
+    Archive {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An array of NumPy (.npy) is not sound.
+    #[error("{name} is no valid array: {reason}")]
+    Array {
+        /// Its name in the archive, or the file.
+        name: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -116,6 +146,12 @@ pub enum CheckpointError {
         /// The hash that the file names.
         expected: String,
     },
+    /// Gradients have been accumulated for an update that is still to come; they are not kept.
+    #[error("{batches} batches are accumulated for the next update: save after it")]
+    Accumulating {
+        /// How many batches.
+        batches: u64,
+    },
     /// The checkpoint belongs to another kind of optimiser.
     #[error("the checkpoint has state of {found}, not of {expected}")]
     Optimizer {
@@ -150,6 +186,23 @@ pub fn save<R: Rule>(
     Ok(())
 }
 
+/// [`save`] with averages of the weights.
+///
+/// # Errors
+/// As `save`.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn save_with_ema<R: Rule>(
+    path: impl AsRef<Path>,
+    params: &Params,
+    optimizer: &Optimizer<R>,
+    ema: &Ema,
+    progress: &Progress,
+) -> Result<()> {
+    let bytes = pollster::block_on(to_bytes_with_ema(params, optimizer, Some(ema), progress))?;
+    write_atomically(path.as_ref(), &bytes)?;
+    Ok(())
+}
+
 /// What [`save`] writes: the same bytes for the same state.
 ///
 /// # Errors
@@ -159,9 +212,25 @@ pub async fn to_bytes<R: Rule>(
     optimizer: &Optimizer<R>,
     progress: &Progress,
 ) -> Result<Vec<u8>> {
+    to_bytes_with_ema(params, optimizer, None, progress).await
+}
+
+/// What [`save_with_ema`] writes, or [`save`] where there are no averages.
+///
+/// # Errors
+/// As [`to_bytes`].
+pub async fn to_bytes_with_ema<R: Rule>(
+    params: &Params,
+    optimizer: &Optimizer<R>,
+    ema: Option<&Ema>,
+    progress: &Progress,
+) -> Result<Vec<u8>> {
     let mut tensors = Tensors::default();
     params.collect(&mut tensors).await?;
     optimizer.collect(&mut tensors).await?;
+    if let Some(ema) = ema {
+        ema.collect(&mut tensors).await?;
+    }
     let state = progress.to_json(R::NAME, params.stream(), &tensors.digest());
     Ok(tensors.to_bytes(Some(state))?)
 }
@@ -177,7 +246,21 @@ pub fn load<R: Rule>(
     params: &Params,
     optimizer: &mut Optimizer<R>,
 ) -> Result<Progress> {
-    load_from(&mut TensorFile::open(path.as_ref())?, params, optimizer)
+    load_from(&mut TensorFile::open(path.as_ref())?, params, optimizer, None)
+}
+
+/// [`load`] with averages of the weights, which the checkpoint must have. (`load` leaves them aside.)
+///
+/// # Errors
+/// As `load`.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn load_with_ema<R: Rule>(
+    path: impl AsRef<Path>,
+    params: &Params,
+    optimizer: &mut Optimizer<R>,
+    ema: &mut Ema,
+) -> Result<Progress> {
+    load_from(&mut TensorFile::open(path.as_ref())?, params, optimizer, Some(ema))
 }
 
 /// [`load`] from memory.
@@ -186,7 +269,21 @@ pub fn load<R: Rule>(
 /// As `load`.
 pub fn load_bytes<R: Rule>(bytes: &[u8], params: &Params, optimizer: &mut Optimizer<R>) -> Result<Progress> {
     let mut file = TensorFile::new(std::io::Cursor::new(bytes), bytes.len() as u64)?;
-    load_from(&mut file, params, optimizer)
+    load_from(&mut file, params, optimizer, None)
+}
+
+/// [`load_with_ema`] from memory.
+///
+/// # Errors
+/// As `load`.
+pub fn load_bytes_with_ema<R: Rule>(
+    bytes: &[u8],
+    params: &Params,
+    optimizer: &mut Optimizer<R>,
+    ema: &mut Ema,
+) -> Result<Progress> {
+    let mut file = TensorFile::new(std::io::Cursor::new(bytes), bytes.len() as u64)?;
+    load_from(&mut file, params, optimizer, Some(ema))
 }
 
 /// The numbers of the checkpoint at `path` alone: what a program needs to know before it can make the model that the
@@ -215,6 +312,7 @@ fn load_from<F: Read + Seek, R: Rule>(
     file: &mut TensorFile<F>,
     params: &Params,
     optimizer: &mut Optimizer<R>,
+    ema: Option<&mut Ema>,
 ) -> Result<Progress> {
     let (progress, saved) = checked(file)?;
     if saved.optimizer != R::NAME {
@@ -222,8 +320,15 @@ fn load_from<F: Read + Seek, R: Rule>(
     }
     let weights = params.stage(file, Match::Strict)?;
     let state = optimizer.stage(file)?;
+    let ema = match ema {
+        Some(ema) => Some((ema.stage(file)?, ema)),
+        None => None,
+    };
     weights.apply()?;
     optimizer.restore(state)?;
+    if let Some((averages, ema)) = ema {
+        ema.restore(averages)?;
+    }
     params.set_stream(saved.stream);
     Ok(progress)
 }

@@ -28,6 +28,7 @@ ops! {
     avg_pool2d,
     batch_norm,
     batch_norm_backward,
+    blend,
     clip_grad,
     concat,
     conv1d,

@@ -8,9 +8,12 @@
 //! A parameter without a gradient is skipped: neither its value nor its state nor its number of steps changes, as in
 //! PyTorch when `grad` is `None`.
 //!
-//! A [`Guard`] has the same program look for values that are not finite, and undo the steps that have any.
+//! A [`Guard`] has the same program look for values that are not finite, and undo the steps that have any. Gradients of
+//! several batches make one update with [`Optimizer::set_accumulation`]. An [`Ema`] averages weights over many steps.
 
+mod accumulate;
 mod adam;
+mod ema;
 mod flat;
 mod guard;
 mod rmsprop;
@@ -18,6 +21,7 @@ mod sgd;
 mod state;
 
 pub use adam::{Adam, AdamConfig, AdamW, AdamWConfig};
+pub use ema::Ema;
 pub use guard::{Divergence, Guard, Quantity};
 pub use rmsprop::{RmsProp, RmsPropConfig};
 pub use sgd::{Sgd, SgdConfig};
@@ -29,6 +33,7 @@ use crate::op::Scalar;
 use crate::ops::clip_grad::{Clipping, clip_factor};
 use crate::params::{Arena, Param, Params};
 use crate::tensor::Tensor;
+use accumulate::{Accumulated, Accumulation};
 use flat::{Due, Flat, Member};
 use std::collections::HashMap;
 use std::fmt;
@@ -156,6 +161,7 @@ pub struct Optimizer<R: Rule> {
     arenas: Vec<Flat>,
     grad_norm: Option<Tensor>,
     watch: Option<guard::Watch>,
+    accumulation: Accumulation,
 }
 
 impl<R: Rule> Optimizer<R> {
@@ -178,6 +184,7 @@ impl<R: Rule> Optimizer<R> {
             arenas: Vec::new(),
             grad_norm: None,
             watch: None,
+            accumulation: Accumulation::default(),
         }
     }
 
@@ -235,30 +242,40 @@ impl<R: Rule> Optimizer<R> {
     /// When a gradient does not have its parameter's shape.
     #[track_caller]
     pub fn step_with(&mut self, gradient: impl Fn(&Param) -> Option<Tensor>) -> Result<()> {
-        self.advance(gradient)?;
+        let updated = self.advance(gradient)?;
         // In a browser nobody may wait here; `step_async` looks there.
         #[cfg(not(target_arch = "wasm32"))]
-        pollster::block_on(self.look())?;
+        if updated {
+            pollster::block_on(self.look())?;
+        }
+        #[cfg(target_arch = "wasm32")]
+        let _ = updated;
         Ok(())
     }
 
-    /// The step itself.
+    /// The step itself; says whether it was an update.
     #[track_caller]
-    fn advance(&mut self, gradient: impl Fn(&Param) -> Option<Tensor>) -> Result<()> {
+    fn advance(&mut self, gradient: impl Fn(&Param) -> Option<Tensor>) -> Result<bool> {
         self.cover()?;
         // Dropped before the run, so its place is free for the new one.
         self.grad_norm = None;
         let mut due = Vec::new();
         let mut stepped = Vec::new();
+        let (device, accumulation) = (self.params.device(), self.accumulation);
         for (index, flat) in self.arenas.iter_mut().enumerate() {
-            let placed = flat.place(&gradient);
+            let placed = match accumulation.batches {
+                1 => flat.place(&gradient),
+                _ => flat.accumulate(device, &gradient, accumulation)?,
+            };
             due.extend(flat.runs(&self.params, index, &placed, |m| (m.group, self.rule.phase(m.steps))));
             stepped.extend(placed.into_iter().map(|member| (index, member)));
         }
         on_behalf_of(Caller::forward(Location::caller()), || self.append(&due));
         self.params.device().run()?;
         stepped.into_iter().for_each(|(arena, member)| self.arenas[arena].members[member].steps += 1);
-        Ok(())
+        let updated = accumulation.is_last();
+        self.accumulation.taken = if updated { 0 } else { accumulation.taken + 1 };
+        Ok(updated)
     }
 
     /// [`step`](Optimizer::step) for callers that must not block: waits, without blocking the thread, while too many steps
@@ -268,8 +285,9 @@ impl<R: Rule> Optimizer<R> {
     /// As `step`.
     pub async fn step_async(&mut self, gradients: &Gradients) -> Result<()> {
         self.check(gradients)?;
-        self.advance(|param| param.gradient(gradients))?;
-        self.look().await?;
+        if self.advance(|param| param.gradient(gradients))? {
+            self.look().await?;
+        }
         self.params.device().throttle().await
     }
 
@@ -324,7 +342,8 @@ impl<R: Rule> Optimizer<R> {
             };
             let members = params.into_iter().zip(&starts).zip(ends).map(member).collect();
             let (runs, guarded) = (HashMap::new(), guard::Guarded::default());
-            self.arenas.push(Flat { weights, gradients, states, members, runs, guarded });
+            let accumulated = Accumulated::default();
+            self.arenas.push(Flat { weights, gradients, states, members, runs, guarded, accumulated });
         }
         self.cover_guard()
     }

@@ -1,5 +1,9 @@
 //! Optimisers, clipping, parameter groups and skipped parameters, step by step; the proof compares them with PyTorch.
 
+#[path = "optimizers/accumulation.rs"]
+mod accumulation;
+#[path = "optimizers/ema.rs"]
+mod ema;
 #[path = "optimizers/guard.rs"]
 mod guard;
 mod support;

@@ -83,6 +83,7 @@ impl<'d> Training<'d> {
                 last_batch: LastBatch::Keep,
                 seed: options.seed,
                 normalize: mnist::normalize(),
+                ..Default::default()
             },
         );
         let epochs = options.epochs.unwrap_or(if dev.is_reference() { 1 } else { 3 });
@@ -256,13 +257,8 @@ impl<'d> Training<'d> {
 
 /// Classes and probabilities that the network gives the images of `data`.
 pub fn evaluate(dev: &Device, net: &Net, data: &Dataset) -> Result<Evaluation> {
-    let config = LoaderConfig {
-        batch_size: EVALUATION_BATCH,
-        order: Order::Sequential,
-        last_batch: LastBatch::Keep,
-        seed: 0,
-        normalize: mnist::normalize(),
-    };
+    let config =
+        LoaderConfig { batch_size: EVALUATION_BATCH, normalize: mnist::normalize(), ..Default::default() };
     let mut loader = Loader::new(data, config);
     let mut all = Evaluation { predicted: Vec::new(), probability: Vec::new(), accuracy: 0.0 };
     while let Some(batch) = loader.next_batch() {

@@ -78,7 +78,14 @@ impl<'d> Batches<'d> {
     pub fn new(data: &'d Dataset, batch_size: usize, seed: u64, normalize: Normalize) -> Self {
         assert!(data.len() >= batch_size, "a batch of {batch_size} from {} images", data.len());
         let last_batch = LastBatch::Drop;
-        let config = LoaderConfig { batch_size, order: Order::Shuffled, last_batch, seed, normalize };
+        let config = LoaderConfig {
+            batch_size,
+            order: Order::Shuffled,
+            last_batch,
+            seed,
+            normalize,
+            ..Default::default()
+        };
         Batches { loader: Loader::new(data, config) }
     }
 

@@ -8,6 +8,7 @@ pub mod command;
 pub mod compressed;
 pub mod digit;
 pub mod kernels;
+pub mod loss_log;
 pub mod midi;
 pub mod piano_roll;
 pub mod pictures;

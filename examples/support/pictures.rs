@@ -87,8 +87,13 @@ pub fn confusion_matrix(
         return Err(PictureError::Empty);
     }
     const CELL: i32 = 68;
-    // The share of a class from which a mistake is painted in full red.
-    const NOTABLE: f64 = 0.03;
+    // The share of a class from which a mistake is painted in full red: of a poor classifier, its most common one.
+    let shares = counts.chunks_exact(n).enumerate().flat_map(|(truth, row)| {
+        let total = f64::from(row.iter().sum::<u32>().max(1));
+        let mistakes = row.iter().enumerate().filter(move |(predicted, _)| *predicted != truth);
+        mistakes.map(move |(_, &count)| f64::from(count) / total)
+    });
+    let notable = shares.fold(0.03, f64::max);
     let (x0, y0) = (MARGIN + 84, TITLE + 72);
     let side = CELL * n as i32;
     picture(path, title, ((x0 + side + 112) as u32, (y0 + side + MARGIN) as u32), |area| {
@@ -108,7 +113,7 @@ pub fn confusion_matrix(
                 let (strength, colour) = if predicted == truth {
                     (share, BLUE)
                 } else {
-                    ((share / NOTABLE).sqrt().min(1.0) * 0.85, RED)
+                    ((share / notable).sqrt().min(1.0) * 0.85, RED)
                 };
                 rectangle(
                     area,

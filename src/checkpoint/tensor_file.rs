@@ -68,6 +68,28 @@ fn invalid(error: safetensors::SafeTensorError) -> CheckpointError {
     CheckpointError::Header { reason: error.to_string() }
 }
 
+/// A file of named tensors.
+pub(crate) trait TensorSource {
+    /// Names of all tensors, in alphabetical order.
+    fn names(&self) -> impl Iterator<Item = &str>;
+
+    /// The shape of the tensor `name`, if there is one.
+    fn shape(&self, name: &str) -> Option<&[usize]>;
+
+    /// The elements of a tensor of floating-point numbers, as f32. The caller has compared its shape with that of a
+    /// tensor of its own, so what is allocated here is of a size that it knows.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    fn f32(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError>;
+
+    /// The number in a tensor without axes.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    fn count(&mut self, name: &str) -> Result<u64, CheckpointError>;
+}
+
 /// A file whose header was read and checked; tensors are read when asked for.
 pub(crate) struct TensorFile<R> {
     reader: R,
@@ -140,51 +162,9 @@ impl<R: Read + Seek> TensorFile<R> {
         Ok(TensorFile { reader, path, entries, state })
     }
 
-    /// Names of all tensors, in alphabetical order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
-    }
-
-    /// The shape of the tensor `name`, if there is one.
-    pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.entries.get(name).map(|e| &e.shape[..])
-    }
-
     /// The text of the training state, if the file has one.
     pub fn state(&self) -> Option<&str> {
         self.state.as_deref()
-    }
-
-    /// The elements of a tensor of floating-point numbers, as f32. The caller has compared its shape with that of a
-    /// tensor of its own, so what is allocated here is of a size that it knows.
-    ///
-    /// # Panics
-    /// When there is no such tensor.
-    pub fn f32(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        let dtype = self.entries[name].dtype;
-        let convert: fn(&[u8]) -> f32 = match dtype {
-            Dtype::F32 => |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-            Dtype::F64 => |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32,
-            Dtype::F16 => |b| half(u16::from_le_bytes([b[0], b[1]])),
-            Dtype::BF16 => |b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16),
-            _ => return Err(self.refuse(name, "F32, F64, F16 or BF16")),
-        };
-        let bytes = self.read(name)?;
-        Ok(bytes.chunks_exact(dtype.bitsize() / 8).map(convert).collect())
-    }
-
-    /// The number in a tensor without axes.
-    ///
-    /// # Panics
-    /// When there is no such tensor.
-    pub fn count(&mut self, name: &str) -> Result<u64, CheckpointError> {
-        let entry = &self.entries[name];
-        if entry.dtype != Dtype::I64 || !entry.shape.is_empty() {
-            return Err(self.refuse(name, "I64"));
-        }
-        let bytes = self.read(name)?;
-        let value = i64::from_le_bytes(std::array::from_fn(|i| bytes[i]));
-        u64::try_from(value).map_err(|_| CheckpointError::Count { name: name.to_string(), value })
     }
 
     fn refuse(&self, name: &str, expected: &'static str) -> CheckpointError {
@@ -221,8 +201,41 @@ impl<R: Read + Seek> TensorFile<R> {
     }
 }
 
+impl<R: Read + Seek> TensorSource for TensorFile<R> {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(|e| &e.shape[..])
+    }
+
+    fn f32(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let dtype = self.entries[name].dtype;
+        let convert: fn(&[u8]) -> f32 = match dtype {
+            Dtype::F32 => |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
+            Dtype::F64 => |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32,
+            Dtype::F16 => |b| half(u16::from_le_bytes([b[0], b[1]])),
+            Dtype::BF16 => |b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16),
+            _ => return Err(self.refuse(name, "F32, F64, F16 or BF16")),
+        };
+        let bytes = self.read(name)?;
+        Ok(bytes.chunks_exact(dtype.bitsize() / 8).map(convert).collect())
+    }
+
+    fn count(&mut self, name: &str) -> Result<u64, CheckpointError> {
+        let entry = &self.entries[name];
+        if entry.dtype != Dtype::I64 || !entry.shape.is_empty() {
+            return Err(self.refuse(name, "I64"));
+        }
+        let bytes = self.read(name)?;
+        let value = i64::from_le_bytes(std::array::from_fn(|i| bytes[i]));
+        u64::try_from(value).map_err(|_| CheckpointError::Count { name: name.to_string(), value })
+    }
+}
+
 /// IEEE 754 binary16.
-fn half(bits: u16) -> f32 {
+pub(super) fn half(bits: u16) -> f32 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
     match exponent {

@@ -1,6 +1,14 @@
-//! Batches of a data set in memory: order, position, normalisation.
+//! Batches of a data set in memory: order, position, augmentation, normalisation; made when asked for, or ahead.
+
+mod ahead;
+mod assemble;
+mod augment;
+
+pub use augment::Augment;
 
 use super::{DataError, Dataset};
+use ahead::Ahead;
+use assemble::{Assembler, Buffers, Position};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
@@ -55,21 +63,28 @@ pub struct LoaderConfig {
     pub order: Order,
     /// What becomes of an incomplete batch.
     pub last_batch: LastBatch,
-    /// Where the shuffling starts from; of no importance to [`Order::Sequential`].
+    /// Where shuffling and augmentation start from.
     pub seed: u64,
+    /// Random changes of the samples.
+    pub augment: Augment,
     /// How bytes become numbers.
     pub normalize: Normalize,
+    /// Batches made ahead of their use, on a thread of the loader's own; with 0, and where there are no threads, each is
+    /// made when it is asked for. It changes nothing about the batches.
+    pub prefetch: usize,
 }
 
 impl Default for LoaderConfig {
-    /// Batches of 64 in file order, the last one kept, scaled to 0..=1.
+    /// Batches of 64 in file order, the last one kept, unchanged, scaled to 0..=1, none ahead.
     fn default() -> LoaderConfig {
         LoaderConfig {
             batch_size: 64,
             order: Order::Sequential,
             last_batch: LastBatch::Keep,
             seed: 0,
+            augment: Augment::default(),
             normalize: Normalize::default(),
+            prefetch: 0,
         }
     }
 }
@@ -77,7 +92,7 @@ impl Default for LoaderConfig {
 /// A [`Loader`]'s position, as plain numbers to be saved in a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LoaderState {
-    /// Where the shuffling starts from.
+    /// Where shuffling and augmentation start from.
     pub seed: u64,
     /// Samples in the data set.
     pub samples: u64,
@@ -98,33 +113,73 @@ pub struct Batch<'a> {
     pub labels: &'a [i64],
     /// Where in the data set each sample lies, of shape `[N]`.
     pub indices: &'a [usize],
+    /// What was mixed into the samples, with [`Augment::mixup_alpha`].
+    pub mix: Option<Mix<'a>>,
+}
+
+/// What mixup did: sample i is `lambda[i]` of one with label [`Batch::labels`]`[i]` and the rest of one with
+/// `labels[i]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mix<'a> {
+    /// The label of what was mixed in, of shape `[N]`.
+    pub labels: &'a [i64],
+    /// The share of the sample itself, of shape `[N]`.
+    pub lambda: &'a [f32],
+}
+
+impl Batch<'_> {
+    /// A probability for each class of each sample, `[N, classes]`: λ for its label and 1 − λ for that of what was mixed
+    /// in, or 1 for its label. Targets for a cross-entropy with
+    /// [`Target::Probabilities`](crate::ops::cross_entropy::Target::Probabilities).
+    ///
+    /// # Panics
+    /// When a label is not below `classes`.
+    #[track_caller]
+    pub fn probabilities(&self, classes: usize) -> Vec<f32> {
+        let mut all = vec![0.0; self.labels.len() * classes];
+        for (i, row) in all.chunks_exact_mut(classes.max(1)).enumerate() {
+            let lambda = self.mix.map_or(1.0, |mix| mix.lambda[i]);
+            row[self.labels[i] as usize] = lambda;
+            if let Some(mix) = self.mix {
+                row[mix.labels[i] as usize] += 1.0 - lambda;
+            }
+        }
+        all
+    }
 }
 
 /// Cuts a [`Dataset`] into batches, epoch after epoch.
 ///
-/// The order is a pure function of seed and epoch, so [`state`](Loader::state) is four numbers, and a
-/// loader that was restored to it goes on with exactly the batches that the other one would have brought.
-#[derive(Clone, Debug)]
+/// Order and augmentation are pure functions of seed, epoch and index, so [`state`](Loader::state) is four numbers, and
+/// a loader that was restored to it goes on with exactly the batches that the other one would have brought. Batches that
+/// were made ahead but not brought yet do not count; they are made again.
+///
+/// A thread that makes batches ahead ends with its loader. Should it panic, [`next_batch`](Loader::next_batch) panics
+/// with the same message, where that batch is due.
+#[derive(Debug)]
 pub struct Loader<'d> {
     dataset: &'d Dataset,
-    config: LoaderConfig,
-    /// What each of the 256 bytes becomes, per entry of `config.normalize.mean`.
-    tables: Vec<[f32; 256]>,
-    /// The order of the current epoch.
-    order: Vec<usize>,
-    epoch: u64,
-    next: usize,
-    images: Vec<f32>,
-    labels: Vec<i64>,
-    shape: Vec<usize>,
+    assembler: Assembler,
+    position: Position,
+    held: Buffers,
+    ahead: Option<Ahead<Buffers>>,
+}
+
+impl Clone for Loader<'_> {
+    /// A loader at the same position, with a thread of its own.
+    fn clone(&self) -> Self {
+        let Loader { dataset, assembler, position, held, ahead: _ } = self;
+        let (assembler, held) = (assembler.clone(), held.clone());
+        Loader { dataset, assembler, position: *position, held, ahead: None }
+    }
 }
 
 impl<'d> Loader<'d> {
     /// A loader at the start of epoch 0.
     ///
     /// # Panics
-    /// When the batch size is 0, or when there is neither one mean and standard deviation nor one of each
-    /// per channel.
+    /// When the batch size is 0, when there is neither one mean and standard deviation nor one of each per channel, or
+    /// when the augmentation makes no sense for such samples.
     #[track_caller]
     pub fn new(dataset: &'d Dataset, config: LoaderConfig) -> Loader<'d> {
         assert!(config.batch_size > 0, "Loader::new: a batch size of 0");
@@ -137,59 +192,49 @@ impl<'d> Loader<'d> {
             std.len(),
             dataset.sample_shape(),
         );
-        let table = |channel| std::array::from_fn(|byte| config.normalize.apply(channel, byte as u8));
-        let tables = (0..mean.len()).map(table).collect();
-        let shape = std::iter::once(0).chain(dataset.sample_shape().iter().copied()).collect();
-        let mut loader = Loader {
-            dataset,
-            config,
-            tables,
-            order: Vec::new(),
-            epoch: 0,
-            next: 0,
-            images: Vec::new(),
-            labels: Vec::new(),
-            shape,
-        };
-        loader.start(0, 0);
-        loader
+        config.augment.check(dataset.sample_shape());
+        let assembler = Assembler::new(dataset.clone(), config);
+        Loader { dataset, assembler, position: Position::default(), held: Buffers::default(), ahead: None }
     }
 
     /// The next batch of this epoch, or `None` at its end; asking again starts the next epoch.
     pub fn next_batch(&mut self) -> Option<Batch<'_>> {
-        let left = self.order.len() - self.next;
-        let n = left.min(self.config.batch_size);
-        if n == 0 || (n < self.config.batch_size && self.config.last_batch == LastBatch::Drop) {
-            self.start(self.epoch.saturating_add(1), 0);
-            return None;
-        }
-        let indices = &self.order[self.next..][..n];
-        self.next += n;
-        self.shape[0] = n;
-        self.labels.clear();
-        self.labels.extend(indices.iter().map(|&i| i64::from(self.dataset.labels()[i])));
-        self.images.clear();
-        for &i in indices {
-            let image = self.dataset.image(i);
-            let channel_len = (image.len() / self.tables.len()).max(1);
-            for (pixels, table) in image.chunks_exact(channel_len).zip(&self.tables) {
-                self.images.extend(pixels.iter().map(|&byte| table[usize::from(byte)]));
+        if self.assembler.config.prefetch > 0 && self.ahead.is_none() {
+            let (mut assembler, mut at) = (self.assembler.clone(), self.position);
+            let fill = move |buffers: &mut Buffers| {
+                assembler.assemble(at, buffers);
+                at = buffers.after;
+            };
+            match Ahead::start(self.assembler.config.prefetch, fill) {
+                Ok(ahead) => self.ahead = Some(ahead),
+                Err(_) => self.assembler.config.prefetch = 0,
             }
         }
-        Some(Batch { images: &self.images, shape: &self.shape, labels: &self.labels, indices })
+        match &mut self.ahead {
+            None => self.assembler.assemble(self.position, &mut self.held),
+            Some(ahead) => {
+                if let Err(panic) = ahead.next(&mut self.held) {
+                    self.ahead = None;
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+        self.position = self.held.after;
+        self.held.batch()
     }
 
     /// How many batches [`next_batch`](Loader::next_batch) brings in a whole epoch.
     pub fn batches_per_epoch(&self) -> usize {
-        match self.config.last_batch {
-            LastBatch::Keep => self.dataset.len().div_ceil(self.config.batch_size),
-            LastBatch::Drop => self.dataset.len() / self.config.batch_size,
+        let config = &self.assembler.config;
+        match config.last_batch {
+            LastBatch::Keep => self.dataset.len().div_ceil(config.batch_size),
+            LastBatch::Drop => self.dataset.len() / config.batch_size,
         }
     }
 
     /// The current epoch, counted from 0.
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.position.epoch
     }
 
     /// The data set that the batches come from.
@@ -200,10 +245,10 @@ impl<'d> Loader<'d> {
     /// The position after the last batch that was brought.
     pub fn state(&self) -> LoaderState {
         LoaderState {
-            seed: self.config.seed,
+            seed: self.assembler.config.seed,
             samples: self.dataset.len() as u64,
-            epoch: self.epoch,
-            next: self.next as u64,
+            epoch: self.position.epoch,
+            next: self.position.next as u64,
         }
     }
 
@@ -218,18 +263,10 @@ impl<'d> Loader<'d> {
         if samples != expected_samples || next > samples {
             return Err(DataError::StateMismatch { next, samples, expected_samples });
         }
-        self.config.seed = seed;
-        self.start(epoch, next as usize);
+        self.ahead = None;
+        self.assembler.config.seed = seed;
+        self.position = Position { epoch, next: next as usize };
         Ok(())
-    }
-
-    /// Goes to sample `next` of `epoch`.
-    fn start(&mut self, epoch: u64, next: usize) {
-        self.order = match self.config.order {
-            Order::Sequential => (0..self.dataset.len()).collect(),
-            Order::Shuffled => permutation(self.config.seed, epoch, self.dataset.len()),
-        };
-        (self.epoch, self.next) = (epoch, next);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Arenas of parameters with their gradients and states, and the runs of neighbours that are updated together.
 
+use super::accumulate::Accumulated;
 use super::guard::Guarded;
 use crate::ops::place_gradients::PlaceGradients;
 use crate::params::{Arena, Param, Params};
@@ -17,6 +18,7 @@ pub(super) struct Flat {
     pub members: Vec<Member>,
     pub runs: HashMap<(u64, u64), Arc<RunVariables>>,
     pub guarded: Guarded,
+    pub accumulated: Accumulated,
 }
 
 pub(super) struct Member {

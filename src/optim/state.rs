@@ -1,7 +1,7 @@
 //! What a checkpoint keeps of an optimiser: states and numbers of steps.
 
 use super::{Optimizer, Rule};
-use crate::checkpoint::{CheckpointError, OPTIMIZER, TensorFile, Tensors};
+use crate::checkpoint::{CheckpointError, OPTIMIZER, TensorFile, TensorSource, Tensors};
 use crate::error::Result;
 use crate::params::Param;
 use std::io::{Read, Seek};
@@ -9,6 +9,9 @@ use std::io::{Read, Seek};
 impl<R: Rule> Optimizer<R> {
     /// States and steps, for a checkpoint.
     pub(crate) async fn collect(&self, tensors: &mut Tensors) -> Result<()> {
+        if self.accumulated() > 0 {
+            return Err(CheckpointError::Accumulating { batches: self.accumulated() }.into());
+        }
         for flat in &self.arenas {
             for (name, state) in self.rule.states().iter().zip(&flat.states) {
                 let values = state.flat.tensor().to_vec_async().await?;
@@ -82,6 +85,7 @@ impl<R: Rule> Optimizer<R> {
         for (arena, member, steps) in staged.steps {
             self.arenas[arena].members[member].steps = steps;
         }
+        self.set_accumulation(self.accumulation.batches);
         self.restart_guard()
     }
 }

@@ -7,12 +7,14 @@ mod support;
 mod net;
 
 mod batch_norm;
+mod cifar;
 mod convolution;
 mod depth;
 mod feature_maps;
 mod motions;
 mod pooling;
 mod shift;
+mod transfer;
 
 use recurve::data::mnist::Mnist;
 use recurve::{Device, Pick};
