@@ -3,6 +3,10 @@
 //! `cargo run --example depth` measures gradients, trains on MNIST at half its size, and draws into runs/depth; `--quick`
 //! does the same with small networks.
 
+// The pictures of the example cifar, without its names of classes.
+#[allow(dead_code)]
+#[path = "cifar/data.rs"]
+mod cifar;
 #[path = "depth/experiments.rs"]
 mod experiments;
 #[path = "depth/flow.rs"]
@@ -27,6 +31,7 @@ use pictures::Pictures;
 use recurve::Device;
 use shatter::Slopes;
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use support::classifier;
@@ -59,6 +64,9 @@ struct Options {
     /// Trainings of each network, from different seeds.
     #[arg(long, default_value_t = 1, value_parser = at_least::<1>)]
     seeds: usize,
+    /// CIFAR-10 in its binary form instead of MNIST: its folder, or one of its files, of which a quarter is held out.
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// Pictures to learn from.
     #[arg(long, default_value_t = 4000, value_parser = at_least::<2>)]
     train: usize,
@@ -88,8 +96,11 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (dev, out) = options.common.start("depth")?;
-    let mnist = classifier::load_mnist()?;
-    let data = Pictures::new(&mnist.train.first(options.train), &mnist.test.first(options.test));
+    let (train, test) = match &options.data {
+        Some(path) => cifar::load(Some(path)).map(|data| (data.train, data.test))?,
+        None => classifier::load_mnist().map(|data| (data.train, data.test))?,
+    };
+    let data = Pictures::new(&train.first(options.train), &test.first(options.test));
     let Options { width, batch, steps, lr, .. } = *options;
     let plan = Plan { width, batch, steps, lr, test_every: (steps / 6).max(1) };
     let (plan, depths, count) = match options.quick {

@@ -147,7 +147,8 @@ impl Params {
     /// Lays out everything registered so far. Needs to be called by nobody: the first use of a value does it.
     ///
     /// # Errors
-    /// [`Error::TensorTooLarge`] when a tensor is above the device's limit, [`Error::OutOfMemory`].
+    /// [`Error::TensorTooLarge`](crate::Error::TensorTooLarge) when a tensor is above the device's limit,
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn seal(&self) -> Result<()> {
         self.0.seal()
     }

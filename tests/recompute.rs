@@ -141,18 +141,6 @@ fn gradients_are_the_same_when_every_node_runs_by_itself() {
     }
 }
 
-/// Bytes that the last program needs at once.
-fn needed(program: &str) -> u64 {
-    let line = program.lines().find_map(|l| l.strip_prefix("needed at once: ")).expect("the memory is told");
-    line.split(' ').next().unwrap().parse().unwrap()
-}
-
-/// Bytes of the buffers that the last program's values share.
-fn planned(program: &str) -> u64 {
-    let line = program.lines().find_map(|l| l.strip_prefix("slots: ")).expect("the memory is told");
-    line.split(' ').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn chains_take_the_root_of_their_memory() {
     let dev = Device::cpu();
@@ -174,8 +162,8 @@ fn chains_take_the_root_of_their_memory() {
         }
         let gradient = x.backward_with(&values(&dev, &[width])).wrt(&start).unwrap();
         let bits = bits(&gradient);
-        let program = dev.explain();
-        (bits, needed(&program), planned(&program))
+        let last = dev.memory().programs.pop().expect("a program has run");
+        (bits, last.at_once, last.slots)
     };
     let (want, all, all_planned) = run(1, false);
     let (got, some, some_planned) = run(8, false);

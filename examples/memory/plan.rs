@@ -1,7 +1,7 @@
 //! One step of training a residual network, planned and really made.
 
 use recurve::memory::{Bytes, Memory};
-use recurve::models::resnet::{ResNet, ResNetConfig};
+use recurve::models::resnet::{Block, ResNet, ResNetConfig};
 use recurve::nn::Mode;
 use recurve::{Device, Params, Sgd, SgdConfig, Tensor, recompute};
 use std::error::Error;
@@ -81,14 +81,19 @@ impl Step {
     }
 }
 
-/// The logits, without keeping what is inside of the beginning and of so many blocks at a time.
+/// The logits, without keeping what is inside of the beginning and of so many blocks at a time; when these are computed
+/// again, what is inside of each is not kept either, until its gradients are taken.
 fn forward(net: &ResNet, x: &Tensor, together: usize) -> Tensor {
     if together == 0 {
         return net.forward(x, Mode::Train);
     }
     let mut y = recompute(|| net.stem(x, Mode::Train));
     for blocks in net.stages.iter().flat_map(|stage| stage.chunks(together)) {
-        y = recompute(|| blocks.iter().fold(y.clone(), |y, block| block.forward(&y, Mode::Train)));
+        let block = |y: Tensor, block: &Block| match together {
+            1 => block.forward(&y, Mode::Train),
+            _ => recompute(|| block.forward(&y, Mode::Train)),
+        };
+        y = recompute(|| blocks.iter().fold(y.clone(), block));
     }
     net.fc.forward(&y.mean(&[2, 3]))
 }

@@ -7,7 +7,7 @@
 //! | x | `[.., D, ..]` |
 //! | values, indices (u32) | `[.., k, ..]` |
 //!
-//! A merge sort that keeps k of each list: stretches of [`STRETCH`] elements are sorted, then up to [`FAN`] lists are
+//! A merge sort that keeps k of each list: stretches of `STRETCH` elements are sorted, then up to `FAN` lists are
 //! merged to one until one is left. Every thread places one candidate by counting those before it, in sorted lists by
 //! bisection, so no loop grows with D or k.
 

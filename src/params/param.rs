@@ -29,7 +29,7 @@ impl Param {
     /// The variable on the device. Lays out everything registered so far when that has not happened yet.
     ///
     /// # Errors
-    /// As [`Params::seal`].
+    /// As [`Params::seal`](crate::Params::seal).
     pub fn variable(&self) -> Result<Arc<Variable>> {
         if self.registered.variable.get().is_none() {
             // An error is kept in the cell too; each parameter returns its own.
@@ -87,7 +87,7 @@ impl Counter {
 }
 
 impl Seeds {
-    /// The next seed: a function of the seed of [`Params::new`] and of how many came before
+    /// The next seed: a function of the seed of [`Params::new`](crate::Params::new) and of how many came before
     /// (SplitMix64, Steele et al., 2014).
     pub fn draw(&self) -> u64 {
         let mut stream = self.0.stream.lock().unwrap();

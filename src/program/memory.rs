@@ -1,4 +1,4 @@
-//! Gives every value a place. Whole buffers are shared by liveness ([`turns`]); not one arena, because WebGPU tracks usage per whole buffer and refuses a
+//! Gives every value a place. Whole buffers are shared by liveness ([`turns`](super::turns)); not one arena, because WebGPU tracks usage per whole buffer and refuses a
 //! dispatch that reads one part of a buffer while it writes another.
 
 use super::turns::{Demand, peak, share};

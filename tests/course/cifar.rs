@@ -55,7 +55,7 @@ fn config() -> ResNetConfig {
 }
 
 fn training<'d>(data: &'d Data, out: &Path, resume: bool) -> Training<'d> {
-    Training::new(&device(), plan(8), config(), data, out, resume).unwrap()
+    Training::new(&device(), plan(24), config(), data, out, resume).unwrap()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn it_learns_pictures_from_a_file_draws_and_goes_on_after_an_interrupt() {
     let mut whole = training(&data, &out, false);
     assert_eq!(whole.run().unwrap(), Ended::Finished);
     let (epoch, right) = whole.accuracies.last().copied().unwrap();
-    assert_eq!(epoch, 8);
+    assert_eq!(epoch, 24);
     assert!(right >= 75.0, "{right} % of the pictures held out, by averaged weights");
     report::finish(&mut whole, &data, &out).unwrap();
     for name in ["curves.png", "confusion.png", "weights.safetensors"] {
@@ -96,12 +96,12 @@ fn it_learns_pictures_from_a_file_draws_and_goes_on_after_an_interrupt() {
     assert_eq!(second.losses.len(), 1);
     assert_eq!(second.run().unwrap(), Ended::Finished);
     assert_eq!(second.losses, whole.losses);
-    let other = Plan { lr: 0.2, ..plan(8) };
+    let other = Plan { lr: 0.2, ..plan(24) };
     let refused = Training::new(&device(), other, config(), &data, &out, true).err().expect("another plan");
     assert!(refused.to_string().contains("learning rate 0.1"), "{refused}");
     // A log that has lost rows does not go with its checkpoint.
     std::fs::write(out.join("loss.csv"), "step,loss\n").unwrap();
-    let refused = Training::new(&device(), plan(8), config(), &data, &out, true).err().expect("a short log");
+    let refused = Training::new(&device(), plan(24), config(), &data, &out, true).err().expect("a short log");
     assert!(refused.to_string().contains("loss.csv: 10 bytes"), "{refused}");
 }
 

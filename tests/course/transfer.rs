@@ -26,13 +26,13 @@ fn halves_are_relabelled() {
 fn what_was_learned_from_some_digits_helps_with_others() {
     let (dev, folder) = (device(), folder("transfer"));
     let weights = folder.join("weights.safetensors");
-    let (many, known) = (half(&mnist().train, 0, 4000), half(&mnist().test, 0, 250));
+    let (many, known) = (half(&mnist().train, 0, 20_000), half(&mnist().test, 0, 250));
     let config = study::config(3, 8);
-    let known = study::pretrain(&dev, &config, &many, &known, 120, 0, &weights).unwrap();
+    let known = study::pretrain(&dev, &config, &many, &known, 150, 0, &weights).unwrap();
     assert!(known > 90.0, "{known} % of the digits it was trained on");
     let (few, test) = (half(&mnist().train, 5, 50), half(&mnist().test, 5, 250));
     let study =
-        Study { dev: &dev, config: &config, weights: &weights, few: &few, test: &test, steps: 30, seed: 0 };
+        Study { dev: &dev, config: &config, weights: &weights, few: &few, test: &test, steps: 40, seed: 0 };
     let all = Start::ALL.map(|start| study.learn(start, 50).unwrap());
     let [scratch, tuned, frozen] = [&all[0], &all[1], &all[2]].map(|r| r.accuracy);
     assert!(tuned > scratch + 5.0, "{scratch} % from scratch, {tuned} % fine-tuned");

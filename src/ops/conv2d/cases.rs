@@ -144,6 +144,9 @@ fn product_settings() -> Vec<Setting> {
         setting([2, 64, 16, 16], 64, [3, 3]).pad(1),
         // Images of whole panels of columns, and a bias that is no whole octets.
         setting([4, 16, 8, 8], 44, [3, 3]).pad(1),
+        // One image of whole quads, of which the last is half an octet.
+        setting([1, 40, 14, 14], 48, [3, 3]).pad(1),
+        setting([1, 72, 14, 14], 40, [1, 1]),
         setting([3, 33, 11, 13], 70, [3, 3]).pad(uneven),
         setting([1, 29, 12, 11], 23, [5, 4]).pad(uneven),
         setting([2, 24, 10, 13], 40, [3, 2]).dilation(2, 3).pad(2),
@@ -234,6 +237,7 @@ pub fn cases() -> Vec<Case> {
             // Columns whose product is the result, and such as are dealt out.
             cases.push(setting([4, 16, 8, 8], 64, [3, 3]).pad(1).forward(bias, activation));
             cases.push(setting([3, 16, 7, 7], 64, [3, 3]).pad(1).forward(bias, activation));
+            cases.push(setting([1, 40, 14, 14], 64, [3, 3]).pad(1).forward(bias, activation));
             cases.push(setting([2, 9, 5, 7], 18, [3, 3]).groups(9).pad(1).forward(bias, activation));
         }
     }
