@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 /// The environment variable that overrides [`Pick::Best`]; other picks are exact.
@@ -86,6 +86,8 @@ struct Inner {
     deferred: Mutex<Option<Error>>,
     /// Held by the CPU engine while a program runs.
     whole: Mutex<()>,
+    /// Held alone while a chunk is changed, and in common from a prelude to the program that takes its results.
+    updates: RwLock<()>,
     one: OnceLock<Arc<trace::Leaf>>,
     /// Set by tests that compare with node-at-a-time execution.
     stepwise: AtomicBool,
@@ -180,6 +182,7 @@ impl Device {
             plans: Mutex::default(),
             deferred: Mutex::default(),
             whole: Mutex::default(),
+            updates: RwLock::default(),
             one: OnceLock::new(),
             stepwise: AtomicBool::new(false),
             timings: Timings::default(),

@@ -108,7 +108,6 @@ impl Variable {
     /// Notes that this value has changed, and with it every variable that shares its bytes: an optimiser updates
     /// a whole arena through one variable.
     pub(crate) fn touch(&self) {
-        self.chunk().note_change();
         self.chunk().each_variable(|v| {
             if v.overlaps(self) {
                 v.version.fetch_add(1, Ordering::AcqRel);

@@ -138,9 +138,11 @@ impl Device {
         self.target().map_or(u64::MAX, |t| t.max_binding.min(t.max_buffer))
     }
 
+    /// Writes values, and notes that they have changed.
     pub(crate) fn write_chunk(&self, chunk: &Chunk, offset: u64, values: &[f32]) -> Result<()> {
         self.check()?;
-        match (&self.0.engine, &chunk.memory) {
+        let _alone = self.updates();
+        let written = match (&self.0.engine, &chunk.memory) {
             (Engine::Gpu(gpu), Memory::Gpu(region)) => gpu.write_region(region, offset, values),
             (Engine::Plan(planner), Memory::Gpu(region)) => planner.write_region(region),
             (_, Memory::Host(data)) => {
@@ -150,6 +152,8 @@ impl Device {
                 Ok(())
             }
             _ => unreachable!("a chunk belongs to its device"),
-        }
+        };
+        chunk.note_change();
+        written
     }
 }

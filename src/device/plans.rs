@@ -1,6 +1,6 @@
 //! Plans: made when a listing is new, kept, and run again.
 
-use super::{Device, Engine, Storage};
+use super::{Chunk, Device, Engine, Storage};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu;
@@ -12,7 +12,7 @@ use crate::program::{Listing, Program};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
 /// Plans that were made, most recently used last.
@@ -32,12 +32,17 @@ pub(crate) struct Plan {
     pub(super) tasks: OnceLock<Tasks>,
     /// What was taken out of the program because it changes only with variables.
     folded: Option<Kept>,
+    /// Of a prelude, what it gave last.
+    results: Mutex<Option<Results>>,
+    /// The arena chunks that it updates.
+    updated: Vec<Arc<Chunk>>,
 }
 
-/// A prelude with its results.
+/// A listing in two, and the plan of its prelude once that has run. Programs for other shapes have the same prelude: folded
+/// weights are there once for all of them.
 struct Kept {
     folded: Folded,
-    results: Mutex<Option<Results>>,
+    prelude: OnceLock<Arc<Plan>>,
 }
 
 struct Results {
@@ -111,8 +116,33 @@ impl Device {
         self.replay(&plan, leaves, scalars)
     }
 
+    /// Held by whoever changes a chunk until that has been noted: a prelude and the program behind it both come before
+    /// or both after.
+    pub(super) fn updates(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.updates.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs a plan again: [`execute`](Device::execute) of its listing, also where the plan is no longer cached.
     pub(crate) fn replay(
+        &self,
+        plan: &Arc<Plan>,
+        leaves: &[Storage],
+        scalars: &[Scalar],
+    ) -> Result<(Vec<Storage>, Duration)> {
+        if !plan.updated.is_empty() {
+            let _alone = self.updates();
+            let results = self.replay_in_turn(plan, leaves, scalars);
+            // Also what failed may have begun.
+            plan.updated.iter().for_each(|chunk| chunk.note_change());
+            return results;
+        }
+        let between = || self.0.updates.read().unwrap_or_else(PoisonError::into_inner);
+        let _between = plan.folded.is_some().then(between);
+        self.replay_in_turn(plan, leaves, scalars)
+    }
+
+    /// [`replay`](Device::replay) where no variable is changed by somebody else meanwhile that a prelude reads.
+    fn replay_in_turn(
         &self,
         plan: &Arc<Plan>,
         leaves: &[Storage],
@@ -123,7 +153,8 @@ impl Device {
             all.to_mut().extend(self.prelude(kept, scalars)?);
             own = kept.folded.main_scalars(scalars).into();
             // The program that ran last is this one.
-            self.plans().last(plan);
+            let mut plans = self.plans();
+            kept.prelude.get().into_iter().chain([plan]).for_each(|plan| plans.last(plan));
         }
         let (leaves, scalars) = (&*all, &*own);
         let planned = crate::clock::now();
@@ -152,14 +183,20 @@ impl Device {
     /// The prelude's results, computed anew where a variable or a scalar has changed.
     fn prelude(&self, kept: &Kept, scalars: &[Scalar]) -> Result<Vec<Storage>> {
         let scalars = kept.folded.prelude_scalars(scalars);
-        // Looked at before anything is read: a change in between makes the results old, never wrongly new.
         let changes: Vec<u64> = kept.folded.variables().map(|site| site.chunk.changes()).collect();
-        let mut results = kept.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let prelude = match kept.prelude.get() {
+            Some(plan) => plan,
+            None => {
+                let plan = self.plan(&kept.folded.prelude, &scalars)?;
+                kept.prelude.get_or_init(|| plan)
+            }
+        };
+        let mut results = prelude.results.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(r) = results.as_ref().filter(|r| r.changes == changes && r.scalars == scalars) {
             return Ok(r.values.clone());
         }
         *results = None;
-        let (values, _) = self.execute(&kept.folded.prelude, &[], &scalars)?;
+        let (values, _) = self.replay_in_turn(prelude, &[], &scalars)?;
         *results = Some(Results { changes, scalars, values: values.clone() });
         Ok(values)
     }
@@ -185,14 +222,16 @@ impl Device {
             (None, false) => self.plan_listing(listing, scalars)?,
             (Some(folded), false) => self.plan_listing(&folded.main, &folded.main_scalars(scalars))?,
         };
-        let folded = folded.map(|folded| Kept { folded, results: Mutex::default() });
+        let folded = folded.map(|folded| Kept { folded, prelude: OnceLock::new() });
         let ready = match &self.0.engine {
             Engine::Cpu(_) => Ready::Cpu(cpu::Slots::default()),
             Engine::Gpu(gpu) => Ready::Gpu(gpu::Opaque::new(gpu.record(&program)?)),
             Engine::Plan(planner) => Ready::Plan(Box::new(planner.lay_out(&program)?)),
         };
-        let (listing, tasks) = (listing.clone(), OnceLock::new());
-        let plan = Arc::new(Plan { fingerprint, listing, program, ready, tasks, folded });
+        let updated = program.steps.iter().flat_map(|step| step.updated(&program.values));
+        let updated = updated.map(|site| site.chunk.clone()).collect();
+        let (listing, tasks, results) = (listing.clone(), OnceLock::new(), Mutex::default());
+        let plan = Arc::new(Plan { fingerprint, listing, program, ready, tasks, folded, results, updated });
         if plans.cached.len() == MAX_PLANS {
             plans.cached.remove(0);
         }

@@ -11,7 +11,7 @@ use crate::op::{Fold, Op, Scalar};
 use crate::pointwise::{Arg, Function, Pointwise};
 use crate::shape::Spec;
 use crate::variable::Site;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// A listing in two.
@@ -215,17 +215,35 @@ impl<'a> Folding<'a> {
 
     /// A constant operand, in the prelude.
     fn constant(&mut self, operand: &Operand) -> Operand {
-        let Operand::Result { node, output } = operand else { return operand.clone() };
-        if let Some(&at) = self.copied.get(node) {
-            return Operand::Result { node: at, output: *output };
+        if let Operand::Result { node, .. } = operand {
+            // Not by recursion: the way to it may be as long as the listing.
+            let (mut wanted, mut stack) = (BTreeSet::new(), vec![*node]);
+            while let Some(node) = stack.pop() {
+                if !self.copied.contains_key(&node) && wanted.insert(node) {
+                    stack.extend(self.listing.nodes[node].inputs.iter().filter_map(Operand::node));
+                }
+            }
+            wanted.into_iter().for_each(|node| self.copy(node));
         }
-        let listed = self.listing.nodes[*node].clone();
-        let inputs = listed.inputs.iter().map(|input| self.constant(input)).collect();
-        let first = self.first_scalar[*node];
+        self.in_prelude(operand)
+    }
+
+    /// Copies a node to the prelude, where its operands are.
+    fn copy(&mut self, node: usize) {
+        let listed = self.listing.nodes[node].clone();
+        let inputs = listed.inputs.iter().map(|input| self.in_prelude(input)).collect();
+        let first = self.first_scalar[node];
         self.prelude_scalars.extend(first..first + listed.scalars);
+        self.copied.insert(node, self.prelude.nodes.len());
         self.prelude.nodes.push(Listed { inputs, ..listed });
-        self.copied.insert(*node, self.prelude.nodes.len() - 1);
-        Operand::Result { node: self.prelude.nodes.len() - 1, output: *output }
+    }
+
+    /// The operand, where its node was copied.
+    fn in_prelude(&self, operand: &Operand) -> Operand {
+        match operand {
+            Operand::Result { node, output } => Operand::Result { node: self.copied[node], output: *output },
+            other => other.clone(),
+        }
     }
 
     /// A constant vector of channels, as one axis. Always a value of the prelude's own.
@@ -302,12 +320,19 @@ impl<'a> Folding<'a> {
                 Some((convolution, _)) => &self.listing.nodes[*convolution].inputs[..1],
                 None => &self.listing.nodes[node].inputs[..],
             };
-            stack.extend(inputs.iter().filter_map(|input| match input {
-                Operand::Result { node, .. } => Some(*node),
-                _ => None,
-            }));
+            stack.extend(inputs.iter().filter_map(Operand::node));
         }
         needed
+    }
+}
+
+impl Operand {
+    /// The node whose result it is.
+    fn node(&self) -> Option<usize> {
+        match self {
+            Operand::Result { node, .. } => Some(*node),
+            _ => None,
+        }
     }
 }
 
