@@ -179,6 +179,15 @@ fn what_has_no_width_cannot_be_flipped() {
     Loader::new(&set, LoaderConfig { augment, ..Default::default() });
 }
 
+#[test]
+#[should_panic(expected = "changed with one mean and standard deviation")]
+fn rows_with_means_of_their_own_cannot_be_moved() {
+    let set = Dataset::new(vec![0; 6], &[2, 3], vec![0]);
+    let augment = Augment { horizontal_flip: 0.5, ..Default::default() };
+    let normalize = recurve::data::Normalize { mean: vec![0.0, 0.5], std: vec![1.0, 2.0] };
+    Loader::new(&set, LoaderConfig { augment, normalize, ..Default::default() });
+}
+
 // ---- CIFAR-10 ----------------------------------------------------------------------------------------
 
 const RECORD: usize = 3073;

@@ -192,6 +192,10 @@ impl<'d> Loader<'d> {
             std.len(),
             dataset.sample_shape(),
         );
+        assert!(
+            mean.len() == 1 || dataset.sample_shape().len() > 2 || config.augment == Augment::default(),
+            "Loader::new: pictures without channels are changed with one mean and standard deviation",
+        );
         config.augment.check(dataset.sample_shape());
         let assembler = Assembler::new(dataset.clone(), config);
         Loader { dataset, assembler, position: Position::default(), held: Buffers::default(), ahead: None }

@@ -1,7 +1,5 @@
 //! Folding beside whatever else a program may do: values are those of the same program node by node.
 
-mod support;
-
 use recurve::ops::conv2d::Conv2dConfig;
 use recurve::testing::execute_node_by_node;
 use recurve::{Device, Init, Param, Params, Predictor, Result, Sgd, SgdConfig, Tensor, no_grad};
@@ -54,7 +52,7 @@ fn check(name: &str, what: fn(&Vars) -> Vec<Tensor>) -> Result<()> {
     let single = Device::cpu();
     execute_node_by_node(&single);
     let expected = Vars::new(&single)?;
-    for dev in support::devices() {
+    for dev in crate::support::devices() {
         let vars = Vars::new(&dev)?;
         let same = |when: &str| -> Result<()> {
             let (seen, wanted) = (vars.results(what)?, expected.results(what)?);
@@ -136,7 +134,7 @@ fn folded_programs_are_those_of_their_nodes() -> Result<()> {
 fn scalars_belong_to_their_parts() -> Result<()> {
     let single = Device::cpu();
     execute_node_by_node(&single);
-    for dev in support::devices() {
+    for dev in crate::support::devices() {
         let both = [Vars::new(&single)?, Vars::new(&dev)?];
         for (eps, last) in [(1e-5, 2.0), (0.3, 2.0), (0.3, 5.0), (1e-5, 5.0), (0.7, 1.0)] {
             let of = |n: &Vars| -> Result<Vec<f64>> {
@@ -160,7 +158,7 @@ fn scalars_belong_to_their_parts() -> Result<()> {
 /// come from a program of their own.
 #[test]
 fn a_training_beside_it_is_seen_whole() -> Result<()> {
-    for dev in support::devices() {
+    for dev in crate::support::devices() {
         let params = Params::new(&dev, 0);
         let root = params.root();
         // Folded into the convolution, and left beside it.
@@ -221,7 +219,7 @@ fn a_long_way_to_the_weights_does_not_overflow_the_stack() -> Result<()> {
 /// A trained head behind a frozen convolution: one program folds, and updates.
 #[test]
 fn a_program_that_updates_may_fold() -> Result<()> {
-    for dev in support::devices() {
+    for dev in crate::support::devices() {
         let frozen = Vars::new(&dev)?;
         let head = Params::new(&dev, 2);
         let scale = head.root().param("scale", [1, 1, 1, 6], Init::Ones);
@@ -247,7 +245,7 @@ fn a_program_that_updates_may_fold() -> Result<()> {
 /// More programs than plans are kept, each with weights that were folded.
 #[test]
 fn forgotten_plans_fold_again() -> Result<()> {
-    for dev in support::devices() {
+    for dev in crate::support::devices() {
         let n = Vars::new(&dev)?;
         for round in 0..2 {
             n.a.set(&values(4, 0.5 + round as f32, 0.2))?;
@@ -269,7 +267,7 @@ fn forgotten_plans_fold_again() -> Result<()> {
 /// Folded weights are computed, and lie on the device, once for all shapes of the input.
 #[test]
 fn shapes_share_what_is_folded() -> Result<()> {
-    for dev in support::devices() {
+    for dev in crate::support::devices() {
         let n = Vars::new(&dev)?;
         for width in 1..8 {
             let x = dev.tensor(values(4 * width, -1.0, 0.2), [1, 4, 1, width]);

@@ -1,5 +1,7 @@
 //! Batch normalisation in evaluation is folded into convolutions, and follows the variables that it came from.
 
+mod beside;
+#[path = "../support/mod.rs"]
 mod support;
 
 use recurve::nn::{BatchNorm2d, Conv2d, Mode};
