@@ -116,8 +116,8 @@ pub enum PredictorError {
 ///   ones. A call that runs on another thread in the meantime may see some of either.
 /// - Everything else that the network took up when it was called (other tensors, numbers, which branch an `if` took,
 ///   seeds) stays as it was.
-/// - Gradients are not built. What is pending on the calling thread stays pending, but for updates of variables: those
-///   run first.
+/// - Gradients are not built. A prediction leaves what is pending on the calling thread pending, unless it updates
+///   variables: then it runs first.
 /// - After [`Device::tune`], make it anew to use what was found.
 ///
 /// See the [module](crate::predict) for examples.
@@ -257,7 +257,8 @@ impl<O: Outputs> Predictor<O> {
     }
 
     /// Predictions for a stream of inputs, of any number of samples each, in their order. Up to three batches are under way
-    /// at once, so the device computes while the next input is made and results are read; as far the stream reads ahead.
+    /// at once, so the device computes while the next input is made and results are read; the stream takes that many inputs
+    /// ahead at most.
     ///
     /// An input that cannot be taken gives an error in its place; the stream goes on behind it.
     #[cfg(not(target_arch = "wasm32"))]

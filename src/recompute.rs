@@ -51,8 +51,8 @@ pub(crate) fn present() -> Path {
 ///
 /// Values and gradients are the same numbers as without it: dropout draws no new seeds, running statistics are not moved
 /// a second time. What `f` has read of parameters and statistics must not change before the gradients are asked for: they
-/// would be an [`Error::Updated`]. Calls may be nested. On hardware whose compilers join products and sums, what is computed again may
-/// be rounded otherwise where it comes to lie in other kernels.
+/// would be an [`Error::Updated`]. Calls may be nested. On hardware whose compilers join products and sums, what is
+/// computed again may be rounded otherwise where it comes to lie in other kernels.
 ///
 /// ```
 /// use recurve::{Device, recompute};

@@ -46,9 +46,9 @@ pub enum Activation {
 pub struct LeNetConfig {
     /// Channels of a picture.
     pub in_channels: usize,
-    /// Size of a picture. Pictures of 28×28 pixels get two rows and columns of zeros on each side in C1, which makes them 32×32.
+    /// Size of a picture, without padding.
     pub input_size: Size2d,
-    /// Zeros on each side of a picture.
+    /// Rows and columns of zeros that C1 puts on each side of a picture: 2 make 28×28 pixels 32×32.
     pub padding: usize,
     /// Channels of C1, C3 and C5.
     pub channels: [usize; 3],

@@ -276,9 +276,9 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// Registers torchvision's names: `conv1.weight`, `bn1.weight`, `layer1.0.conv1.weight`, `layer2.0.downsample.0.weight`,
-    /// `fc.weight` and so on. Convolutions start normally distributed (He et al., arXiv 1502.01852, by the way back), norms at
-    /// 1 and 0.
+    /// Registers torchvision's names: `conv1.weight`, `bn1.weight`, `layer1.0.conv1.weight`,
+    /// `layer2.0.downsample.0.weight`, `fc.weight` and so on. Convolutions start normally distributed (He et al., arXiv
+    /// 1502.01852, by the way back), norms at 1 and 0.
     ///
     /// # Panics
     /// When a name is taken, a stage has no blocks or no number of channels, or the configuration is none that

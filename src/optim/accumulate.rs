@@ -46,8 +46,9 @@ impl<R: Rule> Optimizer<R> {
     /// losses that are means over equal batches, this makes the gradient of the mean over all of them. A parameter that
     /// some of the batches do not reach has a gradient of 0 there.
     ///
-    /// Clipping, guards and numbers of steps see updates only. Batch normalisation sees each batch alone. What has been
-    /// added up for an update that is still to come is dropped here, and not kept in checkpoints: save between updates.
+    /// Clipping, guards and numbers of steps see updates only. Batch normalisation sees each batch alone. This call drops
+    /// what has been added up for an update that is still to come. Checkpoints do not hold it: saving one before that
+    /// update is [`CheckpointError::Accumulating`](crate::checkpoint::CheckpointError::Accumulating).
     ///
     /// ```
     /// use recurve::{Device, Init, Params, Sgd, SgdConfig};
