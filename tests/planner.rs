@@ -62,9 +62,11 @@ fn what_is_planned_is_what_is_created() {
             assert_eq!(planned.parts, created.parts);
             assert_eq!((planned.most, &planned.programs), (created.most, &created.programs));
             if let Some(allocated) = created.allocated {
-                // It rounds up.
-                let more = allocated as f64 / created.bytes() as f64 - 1.0;
-                assert!((0.0..0.01).contains(&more), "the allocator gave out {allocated}:\n{created}");
+                // It rounds up, some drivers to 64 KiB a piece.
+                let pieces: u64 = created.parts.iter().map(|p| p.pieces).sum();
+                let most = created.bytes() + (created.bytes() / 100).max(pieces << 16);
+                let range = created.bytes()..=most;
+                assert!(range.contains(&allocated), "the allocator gave out {allocated}:\n{created}");
             }
         }
         let (plan, real) = (planner.counters(), dev.counters());
@@ -101,6 +103,20 @@ fn recomputation_halves_what_a_deep_network_takes() {
         }
         assert!(2 * again.most < plain.if_all_were_kept(), "{plain}{again}");
         assert!(3 * again.programs[0].slots < plain.programs[0].slots, "{plain}{again}");
+    }
+}
+
+/// On a device of 1.5 GiB, ResNet-50 trains on 16 pictures of 224×224 pixels only with blocks computed again.
+#[test]
+fn recomputation_lets_a_network_train_where_it_would_not_fit() {
+    let adapters: Vec<Device> = support::devices().into_iter().skip(1).map(|dev| dev.planner()).collect();
+    for planner in adapters.iter().chain([&Device::planning(&Target::WEBGPU_DEFAULT)]) {
+        let [plain, again] = [0, 1].map(|together| {
+            let step = Step { network: Network(50), together, batch: 16, size: 224 };
+            step.make(&Device::planning(planner.target().unwrap())).unwrap()
+        });
+        let budget = 3 << 29;
+        assert!(plain.most > budget && again.most < budget, "{plain}{again}");
     }
 }
 

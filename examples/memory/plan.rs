@@ -117,6 +117,9 @@ pub fn compare(dev: &Device, step: Step, steps: usize) -> Result<(), Box<dyn Err
     let percent = |bytes: u64, of: u64| 100.0 * bytes as f64 / of as f64;
     let share = percent(created.most, planned.most);
     println!("planned {}, created {}: {share:.2} %", Bytes(planned.most), Bytes(created.most));
+    if (share - 100.0).abs() > 5.0 {
+        return Err("what was created is more than 5 % off what was planned".into());
+    }
     let kept = plain.if_all_were_kept();
     let share = percent(created.most, kept);
     println!("that is {share:.0} % of the {} that keeping every value would take", Bytes(kept));

@@ -76,7 +76,11 @@ fn folded_values_are_those_of_both_layers() -> Result<()> {
             net.check()?;
             net.forward().to_vec()?;
             let text = dev.explain();
-            assert!(text.contains("1 steps"), "{}: nothing but a convolution is left:\n{text}", dev.name());
+            assert!(
+                text.starts_with("1 steps,"),
+                "{}: nothing but a convolution is left:\n{text}",
+                dev.name()
+            );
         }
     }
     Ok(())
@@ -143,7 +147,8 @@ fn what_others_need_is_not_folded() -> Result<()> {
         let by_hand = net.by_hand()?;
         let seen = y.relu().to_vec_f64()?;
         assert!(seen.iter().zip(&by_hand).all(|(a, b)| (a - b).abs() < 2e-5));
-        assert_eq!(conv.shape().dims(), [2, 8, 6, 7]);
+        let (held, again) = (conv.to_vec()?, net.conv.forward(&net.x).to_vec()?);
+        assert!(held == again, "{}: the held convolution is what it is alone", dev.name());
     }
     Ok(())
 }
