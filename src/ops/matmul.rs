@@ -410,7 +410,7 @@ impl Matmul {
 }
 
 /// Bytes of storage for so many floats.
-fn padded(floats: usize) -> u64 {
+pub(in crate::ops) fn padded(floats: usize) -> u64 {
     (4 * floats as u64).next_multiple_of(ALIGN)
 }
 

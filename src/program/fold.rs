@@ -65,6 +65,8 @@ type Result = (usize, usize);
 
 struct Folding<'a> {
     listing: &'a Listing,
+    /// The chunks that the program changes.
+    changed: HashSet<u64>,
     /// The nodes that read each value.
     readers: HashMap<Result, Vec<usize>>,
     /// Whether each node's results depend on unchanged variables only.
@@ -75,25 +77,31 @@ struct Folding<'a> {
     prelude_scalars: Vec<usize>,
     /// Where nodes of the listing came to lie in the prelude.
     copied: HashMap<usize, usize>,
-    /// The last node of each chain, by what takes its place: the convolution's node, and the op with a bias.
-    replaced: HashMap<usize, (usize, Arc<dyn Op>)>,
+    /// What takes the place of each chain, by its last node.
+    replaced: HashMap<usize, Replaced>,
+}
+
+/// A convolution with folded weights.
+struct Replaced {
+    /// The convolution's node.
+    node: usize,
+    /// The op with a bias.
+    op: Arc<dyn Op>,
+    /// Its weights among what the prelude holds; the bias follows.
+    weights: usize,
 }
 
 impl<'a> Folding<'a> {
     fn new(listing: &'a Listing) -> Self {
         let mut readers: HashMap<Result, Vec<usize>> = HashMap::new();
-        let changed: Vec<&Arc<Site>> = listing.nodes.iter().flat_map(Listed::updated).collect();
-        let changes = |site: &Site| changed.iter().any(|c| c.chunk.id() == site.chunk.id());
+        let changed: HashSet<u64> =
+            listing.nodes.iter().flat_map(Listed::updated).map(|site| site.chunk.id()).collect();
         let (mut constant, mut first_scalar, mut scalars) = (Vec::new(), Vec::new(), 0);
         for (i, node) in listing.nodes.iter().enumerate() {
-            let steady = |input: &Operand| match input {
-                Operand::Leaf(_) => false,
-                Operand::Variable(site) => !changes(site),
-                Operand::Result { node, .. } => constant[*node],
-            };
-            constant.push(
-                node.op.updates().is_empty() && !node.inputs.is_empty() && node.inputs.iter().all(steady),
-            );
+            let steady = |input: &Operand| is_constant(input, &changed, &constant);
+            let steady =
+                node.op.updates().is_empty() && !node.inputs.is_empty() && node.inputs.iter().all(steady);
+            constant.push(steady);
             first_scalar.push(scalars);
             scalars += node.scalars;
             for input in &node.inputs {
@@ -104,6 +112,7 @@ impl<'a> Folding<'a> {
         }
         Folding {
             listing,
+            changed,
             readers,
             constant,
             first_scalar,
@@ -123,15 +132,7 @@ impl<'a> Folding<'a> {
     }
 
     fn is_constant(&self, operand: &Operand) -> bool {
-        match operand {
-            Operand::Leaf(_) => false,
-            Operand::Result { node, .. } => self.constant[*node],
-            // A variable by itself is read where it lies; only what the program leaves alone may be read before it.
-            Operand::Variable(site) => {
-                let mut changed = self.listing.nodes.iter().flat_map(Listed::updated);
-                changed.all(|c| c.chunk.id() != site.chunk.id())
-            }
-        }
+        is_constant(operand, &self.changed, &self.constant)
     }
 
     /// The node that alone reads `value`, if nobody else needs it.
@@ -205,12 +206,13 @@ impl<'a> Folding<'a> {
         let folded = self.compute(Function::Mul, &[&weights, &rows], caller);
         // Without anything that shifts, the bias is 0 times the scale.
         let shift = shift.unwrap_or_else(|| self.compute(Function::Sub, &[&scale, &scale], caller));
+        let first = self.prelude.held.len();
         for operand in [folded, shift] {
             let Operand::Result { node, output } = operand else { unreachable!("both were computed") };
             self.prelude.held.push(Held { node, output });
         }
         let last = chain.last().expect("the chain scales").0;
-        self.replaced.insert(last, (node, how.op));
+        self.replaced.insert(last, Replaced { node, op: how.op, weights: first });
     }
 
     /// A constant operand, in the prelude.
@@ -275,9 +277,6 @@ impl<'a> Folding<'a> {
         let first_leaf = main.leaves.len();
         main.leaves.extend(self.prelude.held.iter().map(|h| self.prelude.nodes[h.node].outputs[h.output]));
         let needed = self.needed();
-        // Chains were folded in the order of their convolutions, and so are the prelude's results.
-        let mut convolutions: Vec<usize> = self.replaced.values().map(|(node, _)| *node).collect();
-        convolutions.sort_unstable();
         let mut moved: HashMap<usize, usize> = HashMap::new();
         let mut main_scalars = Vec::new();
         for (i, node) in self.listing.nodes.iter().enumerate().filter(|(i, _)| needed.contains(i)) {
@@ -286,11 +285,10 @@ impl<'a> Folding<'a> {
                 other => other.clone(),
             };
             let listed = match self.replaced.get(&i) {
-                Some((convolution, op)) => {
-                    let listed = &self.listing.nodes[*convolution];
-                    let rank = convolutions.binary_search(convolution).expect("it was folded");
-                    let first = first_leaf + 2 * rank;
-                    let inputs = vec![of(&listed.inputs[0]), Operand::Leaf(first), Operand::Leaf(first + 1)];
+                Some(Replaced { node, op, weights }) => {
+                    let listed = &self.listing.nodes[*node];
+                    let leaf = |held: usize| Operand::Leaf(first_leaf + held);
+                    let inputs = vec![of(&listed.inputs[0]), leaf(*weights), leaf(weights + 1)];
                     Listed { op: op.clone(), inputs, scalars: 0, ..listed.clone() }
                 }
                 None => {
@@ -317,12 +315,21 @@ impl<'a> Folding<'a> {
                 continue;
             }
             let inputs = match self.replaced.get(&node) {
-                Some((convolution, _)) => &self.listing.nodes[*convolution].inputs[..1],
+                Some(replaced) => &self.listing.nodes[replaced.node].inputs[..1],
                 None => &self.listing.nodes[node].inputs[..],
             };
             stack.extend(inputs.iter().filter_map(Operand::node));
         }
         needed
+    }
+}
+
+/// Whether an operand depends on variables only, none of which lies in a chunk that is `changed`.
+fn is_constant(operand: &Operand, changed: &HashSet<u64>, constant: &[bool]) -> bool {
+    match operand {
+        Operand::Leaf(_) => false,
+        Operand::Variable(site) => !changed.contains(&site.chunk.id()),
+        Operand::Result { node, .. } => constant[*node],
     }
 }
 

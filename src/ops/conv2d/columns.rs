@@ -9,8 +9,7 @@
 use super::{Bias, Conv2d, Sizes};
 use crate::kernel::{Bind, Candidate, Dispatch, MAX_TRIPS, Needs};
 use crate::op::Activation;
-use crate::ops::matmul::{self, Split, octet_tiles, pack, split, subgroup8, subgroup8_quads};
-use crate::shape::ALIGN;
+use crate::ops::matmul::{self, Split, octet_tiles, pack, padded, split, subgroup8, subgroup8_quads};
 
 crate::kernel! {
     /// Gathers columns.
@@ -118,10 +117,6 @@ impl Product {
     }
 }
 
-fn bytes(floats: usize) -> u64 {
-    (4 * floats as u64).next_multiple_of(ALIGN)
-}
-
 /// The weights as `[K, C·R·S]` with rows of whole octets, and those octets.
 fn weights(candidate: Candidate, z: &Sizes) -> (Candidate, Bind, usize) {
     let columns = z.c * z.r * z.s;
@@ -132,7 +127,7 @@ fn weights(candidate: Candidate, z: &Sizes) -> (Candidate, Bind, usize) {
     let params = pack::Params { rows: z.k as u32, columns: columns as u32, pitch: pitch as u32 };
     let dispatch =
         pack::dispatch(params).bind(&[Bind::Input(1), to]).groups((z.k * pitch).div_ceil(64) as u64);
-    (candidate.scratch(bytes(z.k * pitch)).dispatch(dispatch), to, pitch / 8)
+    (candidate.scratch(padded(z.k * pitch)).dispatch(dispatch), to, pitch / 8)
 }
 
 /// Whether the kernels of this module come before those of [`subgroup8`](super::subgroup8): see benches/README.md. The others
@@ -178,7 +173,7 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
     let candidate = Candidate::new("columns_product").needs(Needs::SUBGROUP8);
     let (candidate, a, a_row) = weights(candidate, z);
     let panels = Bind::Scratch(candidate.scratch.len());
-    let candidate = candidate.scratch(bytes(columns.next_multiple_of(64) * taps)).dispatch(gather(
+    let candidate = candidate.scratch(padded(columns.next_multiple_of(64) * taps)).dispatch(gather(
         gather_columns::Params {
             octets: columns.div_ceil(8) as u32,
             columns: columns as u32,
@@ -237,7 +232,7 @@ pub(super) fn forward(z: &Sizes, op: &Conv2d) -> Option<Candidate> {
         .bind(&[to, bias.unwrap_or(to), Bind::Output(0)])
         .groups((z.n * z.k * z.p * z.q).div_ceil(64) as u64)
         .trips(split.splits as u64);
-    Some(candidate.scratch(bytes(product.parts(&split))).dispatch(dispatch).dispatch(place))
+    Some(candidate.scratch(padded(product.parts(&split))).dispatch(dispatch).dispatch(place))
 }
 
 pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
@@ -253,7 +248,7 @@ pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
     let candidate = Candidate::new("columns_product").needs(Needs::SUBGROUP8);
     let (candidate, a, a_row) = weights(candidate, z);
     let panels = Bind::Scratch(candidate.scratch.len());
-    let candidate = candidate.scratch(bytes(columns.next_multiple_of(64) * z.k)).dispatch(gather(
+    let candidate = candidate.scratch(padded(columns.next_multiple_of(64) * z.k)).dispatch(gather(
         gather_columns::Params {
             octets: columns.div_ceil(8) as u32,
             columns: columns as u32,
@@ -307,5 +302,5 @@ pub(super) fn input_grad(z: &Sizes) -> Option<Candidate> {
         .bind(&[parts, Bind::Output(0)])
         .groups((rows * row_quads).div_ceil(64) as u64)
         .trips((z.r + z.r * z.s * (1 + 4 * split.splits)) as u64);
-    Some(candidate.scratch(bytes(product.parts(&split))).dispatch(dispatch).dispatch(add))
+    Some(candidate.scratch(padded(product.parts(&split))).dispatch(dispatch).dispatch(add))
 }
